@@ -1,0 +1,182 @@
+"""What a user reads when something is wrong: PyTorch's first line, then where, what and one fix."""
+
+from __future__ import annotations
+
+import linecache
+import os
+import sys
+from typing import Any
+
+__all__ = ["inside", "message", "user_line"]
+
+PLAIN = (RuntimeError, ValueError, TypeError, IndexError, NotImplementedError)
+PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+
+
+def user_line() -> tuple[str, int, str] | None:
+    """File, line number and text of the innermost frame outside kkori; None where there is none."""
+    frame = _user_frame()
+    if frame is None:
+        return None
+    return _line(frame, frame.f_lineno)
+
+
+def _line(frame: Any, number: int) -> tuple[str, int, str]:
+    name = frame.f_code.co_filename
+    return name, number, linecache.getline(name, number).strip()
+
+
+def _is_ours(frame: Any) -> bool:
+    return bool(frame.f_code.co_filename.startswith(PACKAGE))
+
+
+def _user_frame() -> Any:
+    frame: Any = sys._getframe(1)
+    while frame is not None and _is_ours(frame):
+        frame = frame.f_back
+    return frame
+
+
+class Text(str):
+    """An error's text that can still learn in which modules the error arose."""
+
+    first: str
+    rest: tuple[str, ...]
+    path: str  # from the outermost module known so far to the one that failed: "floors.1"
+    module: Any  # the outermost module known so far
+    failed: str  # how the module that failed is printed
+
+
+def message(first: str, *, what: str = "", fix: str = "") -> Text:
+    """An error text: `first` verbatim, then what was given, the user's line, and one fix."""
+    rest = [f"  {line}" for line in what.splitlines()]
+    rest += _place(user_line())
+    if fix:
+        rest.append(f"  fix: {fix}")
+    return _text(first, "", tuple(rest))
+
+
+def _place(line: tuple[str, int, str] | None) -> list[str]:
+    if line is None:
+        return []
+    file, number, text = line
+    return [f"  at {file}:{number}" + (f": {text}" if text else "")]
+
+
+def _text(first: str, where: str, rest: tuple[str, ...]) -> Text:
+    text = Text("\n".join((first, where, *rest) if where else (first, *rest)))
+    text.first, text.rest, text.path, text.module = first, rest, "", None
+    return text
+
+
+def inside(error: BaseException, module: Any) -> None:
+    """Say in the text of `error`, which passes through a call of `module`, where that is.
+
+    Called once for each module on the way out, so the path grows from the inside: `1`, then
+    `floors.1`, and before it the name that the user's own code has for the outermost module.
+    """
+    old = error.args[0] if error.args else None
+    if type(old) is not Text:
+        old = _adopted(error)
+        if old is None:
+            return
+    if old.module is None:
+        path, failed = "", _one_line(repr(module))
+    else:
+        path, failed = _dotted(_name_within(module, old.module), old.path), old.failed
+    name = _name_in_user_code(module) or type(module).__name__
+    new = _text(old.first, f"  in {_dotted(name, path)} = {failed}", old.rest)
+    new.path, new.module, new.failed = path, module, failed
+    error.args = (new, *error.args[1:])
+
+
+def _adopted(error: BaseException) -> Text | None:
+    """The text of an error that kkori raised without `message`; None for all other errors."""
+    if type(error) not in PLAIN or len(error.args) != 1 or not isinstance(error.args[0], str):
+        return None
+    trace, line = error.__traceback__, None
+    while trace is not None:
+        last = trace.tb_frame
+        if not _is_ours(last):
+            line = _line(last, trace.tb_lineno)
+        trace = trace.tb_next
+    if not _is_ours(last):
+        return None
+    return _text(error.args[0], "", tuple(_place(line or user_line())))
+
+
+def _one_line(text: str) -> str:
+    """The text of a module, or only its beginning where it takes several lines."""
+    first, several, _ = text.partition("\n")
+    return f"{first}...)" if several else first
+
+
+def _dotted(*names: str) -> str:
+    return ".".join(name for name in names if name)
+
+
+def _name_within(module: Any, child: Any) -> str:
+    """The dotted name that `module` has for `child`; empty where it has none."""
+    return next((name for name, each in module.named_modules() if each is child), "")
+
+
+def _name_in_user_code(module: Any) -> str:
+    """The variable that holds `module` where the user's code calls it; empty where none does."""
+    frame = _user_frame()
+    if frame is None:
+        return ""
+    for scope in (frame.f_locals, frame.f_globals):
+        for name, value in scope.items():
+            if value is module and name != "self":
+                return str(name)
+    return ""
+
+
+def of_shape(shape: Any) -> str:
+    """A shape as PyTorch writes it in messages: ``[2, 3]``."""
+    return f"[{', '.join(map(str, shape))}]"
+
+
+def not_broadcastable(shapes: Any) -> RuntimeError:
+    """The first dimension, from the right, at which two shapes of an operation disagree."""
+    first, second = shapes[0], shapes[1]
+    for back in range(1, min(len(first), len(second)) + 1):
+        a, b = first[-back], second[-back]
+        if a != b and 1 not in (a, b):
+            where = max(len(first), len(second)) - back
+            return RuntimeError(message(
+                f"The size of tensor a ({a}) must match the size of tensor b ({b}) at "
+                f"non-singleton dimension {where}",
+                what=f"shapes: {of_shape(first)} and {of_shape(second)}",
+                fix="make the two lengths equal, or one of them 1 (reshape, unsqueeze)"))
+    return RuntimeError(f"shapes {of_shape(first)} and {of_shape(second)} do not match")
+
+
+def no_cast(found: Any, wanted: Any) -> RuntimeError:
+    """An in-place result that its tensor's type cannot hold."""
+    return RuntimeError(message(
+        f"result type {found.alias} can't be cast to the desired output type {wanted.alias}",
+        fix=f"convert first: x = x.{found.name}()  (or write the result to a new tensor)"))
+
+
+def bad_dimension(dim: int, ndim: int) -> IndexError:
+    """A dimension number outside the tensor's."""
+    low, high = (-ndim, ndim - 1) if ndim else (-1, 0)
+    return IndexError(message(
+        f"Dimension out of range (expected to be in range of [{low}, {high}], but got {dim})"))
+
+
+def leaf_in_place() -> RuntimeError:
+    """An in-place write to a parameter while its gradient is being followed."""
+    return RuntimeError(message(
+        "a leaf Variable that requires grad is being used in an in-place operation.",
+        fix="wrap the update: with torch.no_grad(): w -= 0.1 * w.grad"))
+
+
+def two_devices(*arrays: Any) -> str:
+    """Operands that live in different places."""
+    places = ["meta" if type(array).__name__ == "MetaArray" else "cpu" for array in arrays]
+    return message(
+        "Expected all tensors to be on the same device, but found at least two devices, "
+        f"{places[0]} and {places[1]}!",
+        fix=f"move one of them: x = x.to('{places[1]}')")
