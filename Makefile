@@ -11,7 +11,7 @@ PYTHON ?= python3
 VENV ?= .venv
 WORKERS ?= auto
 TESTS ?= tests
-DEMO ?= examples/course/three_or_seven.py
+DEMO ?= examples/course/06_three_or_seven.py
 
 RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
