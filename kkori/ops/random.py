@@ -1,0 +1,649 @@
+"""Tensors filled with random numbers, which are PyTorch's: in place, and new ones."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from kkori.autograd.mode import switch
+from kkori.autograd.views import check_writable, overwrite
+from kkori.core import device as devices
+from kkori.core import dtype as types
+from kkori.core import (
+    errors,
+    meta,
+    random_integers,
+    random_normal,
+    random_streams,
+)
+from kkori.core.generator import Generator, default_generator, unsigned
+from kkori.core.layout import contiguous_format
+from kkori.core.meta import MetaArray
+from kkori.ops.signature import Signatures, Values
+from kkori.ops.table import method, op, public
+from kkori.tensor import Tensor, wrap
+
+__all__ = [
+    "Generator", "default_generator", "manual_seed", "seed", "initial_seed", "get_rng_state",
+    "set_rng_state", "rand", "randn", "randint", "randperm", "rand_like", "randn_like",
+    "randint_like"]
+
+FLOATS = frozenset({"float16", "bfloat16", "float32", "float64"})
+COMPLEX = frozenset({"complex64", "complex128"})
+INTEGERS = frozenset({"uint8", "int8", "int16", "int32", "int64"})
+DIGITS = {"float16": 11, "bfloat16": 8, "float32": 24, "float64": 53}  # bits of the fraction
+LOWEST, LARGEST = -2**63, 2**63 - 1  # of a 64-bit integer
+CPP_NAMES = {  # what C++ calls the types, in messages about bounds
+    "float16": "c10::Half", "bfloat16": "c10::BFloat16", "float32": "float", "float64": "double",
+    "uint8": "unsigned char", "int8": "signed char", "int16": "short int", "int32": "int",
+    "int64": "long int", "uint16": "short unsigned int", "uint32": "unsigned int",
+    "uint64": "long unsigned int", "bool": "bool", "complex64": "c10::complex<float>",
+    "complex128": "c10::complex<double>"}
+
+
+# ---- the default generator
+
+def manual_seed(seed: Any) -> Generator:
+    """Start the default stream that belongs to `seed` (``torch.manual_seed``); returns it.
+
+    ValueError outside [-2**63, 2**64).
+
+    >>> import kkori as torch
+    >>> _ = torch.manual_seed(0)
+    >>> torch.rand(2)
+    tensor([0.4963, 0.7682])
+    """
+    return default_generator.manual_seed(unsigned(int(seed)))
+
+
+def seed() -> int:
+    """Start a stream nobody has seen; returns its seed (``torch.seed``)."""
+    return default_generator.seed()
+
+
+def initial_seed() -> int:
+    """The seed of the present default stream (``torch.initial_seed``)."""
+    return default_generator.initial_seed()
+
+
+def get_rng_state() -> Tensor:
+    """The default stream's state: 5056 bytes that PyTorch reads too (uint8)."""
+    return get_state(default_generator)
+
+
+def set_rng_state(new_state: Tensor) -> None:
+    """Continue the default stream from `new_state`. RuntimeError for a malformed one."""
+    set_state(default_generator, new_state)
+
+
+def get_state(self: Generator) -> Tensor:
+    """The stream's state: a uint8 tensor of 5056 bytes that PyTorch reads too."""
+    return wrap(self.state_bytes())
+
+
+def set_state(self: Generator, new_state: Tensor) -> Generator:
+    """Continue from `new_state`. TypeError if it is no ByteTensor, RuntimeError if malformed."""
+    if not isinstance(new_state, Tensor):
+        raise TypeError(f"expected a torch.ByteTensor, but got {type(new_state).__name__}")
+    if new_state._array.dtype != np.uint8:
+        raise TypeError("RNG state must be a torch.ByteTensor")
+    self.load_state_bytes(np.ascontiguousarray(new_state._array))
+    return self
+
+
+Generator.get_state = get_state  # type: ignore[attr-defined]
+Generator.set_state = set_state  # type: ignore[attr-defined]
+
+
+# ---- checks
+
+def not_implemented(kernel: str, array: np.ndarray) -> NotImplementedError:
+    return NotImplementedError(errors.message(
+        f'"{kernel}" not implemented for \'{types.of(array.dtype).alias}\'',
+        fix="use a floating type: x.float()"))
+
+
+def check_kind(kernel: str, array: np.ndarray, known: frozenset[str]) -> None:
+    """NotImplementedError where `kernel` has no version for the array's type."""
+    if array.dtype.name not in known:
+        raise not_implemented(kernel, array)
+
+
+def check_that(truth: bool, text: str, *, fix: str = "") -> None:
+    if not truth:
+        raise RuntimeError(errors.message(text, fix=fix))
+
+
+def cpp_name(array: np.ndarray) -> str:
+    return CPP_NAMES[array.dtype.name]
+
+
+def limits(array: np.ndarray) -> tuple[float, float]:
+    """Lowest and largest number of a floating array's type."""
+    info = types.finfo(types.of(array.dtype))
+    return float(info.min), float(info.max)
+
+
+def check_uniform(array: np.ndarray, low: float, high: float) -> None:
+    """The bounds of ``uniform_``, checked in PyTorch's order."""
+    if array.dtype.kind == "c":
+        return
+    check_kind("check_uniform_bounds", array, FLOATS)
+    least, most = limits(array)
+    for name, bound in (("from", low), ("to", high)):
+        check_that(least <= bound <= most, f"{name} is out of bounds for {cpp_name(array)}")
+    check_that(low <= high, "uniform_ expects to return a [from, to) range, but found "
+               f"from={low:g} > to={high:g}", fix=f"x.uniform_({high:g}, {low:g})")
+    check_that(high - low <= most,
+               f"uniform_ expects to-from <= std::numeric_limits<{types.of(array.dtype).alias}"
+               f">::max(), but found to={high:g} and from={low:g} which result in to-from to "
+               "exceed the limit")
+
+
+def check_normal(array: np.ndarray, mean: float, std: float) -> None:
+    check_that(std >= 0, f"normal expects std >= 0.0, but found std {std:g}")
+    if array.size:
+        check_kind("normal_kernel_cpu", array, FLOATS | COMPLEX)
+
+
+def check_exponential(array: np.ndarray, rate: float) -> None:
+    check_that(rate > 0, f"exponential_ expects lambda > 0.0, but found lambda={rate:g}")
+    check_that(not array.size or array.dtype.name in FLOATS,
+               "Exponential distribution is a continuous probability distribution. dtype must be "
+               f"a floating point but you specified {types.of(array.dtype).alias}")
+
+
+def check_cauchy(array: np.ndarray, median: float, sigma: float) -> None:
+    check_that(sigma > 0, f"cauchy_ expects sigma > 0.0, but found sigma={sigma:g}")
+    check_that(array.dtype.name in FLOATS,
+               "Cauchy distribution is a continuous probability distribution. dtype must be a "
+               f"floating point but you specified {cpp_name(array)}")
+
+
+def check_log_normal(array: np.ndarray, mean: float, std: float) -> None:
+    check_that(std > 0, f"log_normal_ expects std > 0.0, but found std={std:g}")
+    if array.size:
+        check_kind("log_normal_cpu", array, FLOATS)
+
+
+def check_geometric(array: np.ndarray, p: float) -> None:
+    check_that(0 < p < 1, f"geometric_ expects p to be in (0, 1), but got p={p:g}")
+    if array.size:
+        check_kind("geometric_cpu", array, FLOATS | INTEGERS)
+
+
+def check_bernoulli(array: np.ndarray, p: float) -> None:
+    check_that(0 <= p <= 1, f"bernoulli_ expects p to be in [0, 1], but got p={p:g}")
+    if array.size:
+        check_kind("bernoulli_scalar_cpu_", array, FLOATS | INTEGERS | {"bool"})
+
+
+# ---- in-place fills
+
+def zero(g: Any) -> Any:
+    """What was overwritten by random numbers has no say in them."""
+    return g * 0
+
+
+def _tail(name: str, node: str) -> Callable[[Tensor, Tensor], Tensor]:
+    """A row that puts random `values` in the place of `input`, for tensors that are followed."""
+    def values_of(input: Any, values: Any) -> Any:
+        return values
+    return op(name, values_of, {"input": zero}, node=node)
+
+
+TAILS = {node: _tail(f"{node}_values", node) for node in (
+    "UniformBackward0", "NormalBackward0", "ExponentialBackward0", "CauchyBackward0",
+    "LogNormalBackward0", "GeometricBackward0", "RandomBackward0", "RandomBackward1",
+    "RandomBackward2", "BernoulliBackward1", "BernoulliBackward2")}
+
+
+def check_overlap(array: np.ndarray) -> None:
+    """RuntimeError where several elements (of an expanded tensor) are one place in memory."""
+    for stride, length in zip(array.strides, array.shape, strict=True):
+        check_that(stride != 0 or length < 2,
+                   "unsupported operation: more than one element of the written-to tensor refers "
+                   "to a single memory location. Please clone() the tensor before performing the "
+                   "operation.", fix="x = x.clone()")
+
+
+def fill(tensor: Tensor, node: str, sample: Callable[[np.ndarray], None]) -> Tensor:
+    """Let `sample` fill the tensor's array; its version counts it, its tail says `node`."""
+    array = tensor._array
+    follow = switch.on and tensor._requires_grad
+    if follow:
+        check_writable(tensor)
+    if array.__class__ is MetaArray:
+        return tensor
+    if not array.flags.c_contiguous:
+        check_overlap(array)
+    if follow:
+        values = empty_like(array, array.dtype)
+        sample(values)
+        return overwrite(tensor, TAILS[node](tensor, wrap(values)))
+    sample(array)
+    tensor.shared_storage().version += 1
+    return tensor
+
+
+def source(values: Values) -> Generator:
+    """The generator that was asked for, or the default one."""
+    return values["generator"] or default_generator
+
+
+Check = Callable[..., None]
+Sample = Callable[..., None]
+FILLS: dict[str, tuple[str, str, Check, Sample]] = {
+    # name: (parameters, name of the node, check, sampling)
+    "uniform_": ("float from=0, float to=1", "UniformBackward0",
+                 check_uniform, random_streams.uniform),
+    "normal_": ("float mean=0, float std=1", "NormalBackward0",
+                check_normal, random_normal.normal),
+    "exponential_": ("float lambd=1", "ExponentialBackward0",
+                     check_exponential, random_streams.exponential),
+    "cauchy_": ("float median=0, float sigma=1", "CauchyBackward0",
+                check_cauchy, random_streams.cauchy),
+    "log_normal_": ("float mean=1, float std=2", "LogNormalBackward0",
+                    check_log_normal, random_normal.log_normal),
+    "geometric_": ("float p", "GeometricBackward0", check_geometric, random_streams.geometric),
+}
+
+
+def _fill_method(name: str, parameters: str, node: str, check: Check, sample: Sample) -> None:
+    read = Signatures(f"{name}({parameters}, *, Generator generator=None)")
+
+    def call(self: Tensor, *args: Any, **options: Any) -> Tensor:
+        values = read.one(args, options)
+        generator = source(values)
+        numbers = list(values.values())[:-1]
+        check(self._array, *numbers)
+        return fill(self, node, lambda array: sample(generator, array, *numbers))
+
+    call.__name__ = call.__qualname__ = name
+    call.__doc__ = (sample.__doc__ or "") + f"\n\n    ``{read.texts[0]}``"
+    method(call, name=name)
+
+
+for _name, _row in FILLS.items():
+    _fill_method(_name, *_row)
+
+
+_bernoulli_fill = Signatures(
+    "bernoulli_(Tensor p, *, Generator generator=None)",
+    "bernoulli_(float p=0.5, *, Generator generator=None)")
+
+
+@method
+def bernoulli_(self: Tensor, *args: Any, **options: Any) -> Tensor:
+    """Fill with ones of probability `p` (a number, or a tensor of one for each) and zeros."""
+    number, values = _bernoulli_fill(args, options)
+    p, generator = values["p"], source(values)
+    if number == 1:
+        check_bernoulli(self._array, p)
+        return fill(self, "BernoulliBackward2",
+                    lambda array: random_streams.bernoulli(generator, array, p))
+    if self._array.size:
+        _check_chances(self._array, p._array)
+    return fill(self, "BernoulliBackward1",
+                lambda array: random_streams.bernoulli_each(generator, array, p._array))
+
+
+def _check_chances(array: np.ndarray, p: np.ndarray) -> None:
+    check_kind("bernoulli_tensor_cpu_self_", array, FLOATS | INTEGERS | {"bool"})
+    _check_expands(p.shape, array.shape)
+    check_kind("bernoulli_tensor_cpu_p_", p, FLOATS)
+    if not isinstance(p, MetaArray):
+        check_that(bool(((p >= 0) & (p <= 1)).all()),
+                   "Expected p_in >= 0 && p_in <= 1 to be true, but got false.  (Could this error "
+                   "message be improved?  If so, please report an enhancement request to PyTorch.)",
+                   fix="give probabilities between 0 and 1: torch.bernoulli(torch.sigmoid(x))")
+
+
+def _check_expands(shape: Any, wanted: Any) -> None:
+    """RuntimeError where a tensor of `shape` cannot be expanded to `wanted`."""
+    check_that(len(shape) <= len(wanted),
+               f"expand({{{', '.join(map(str, shape))}}}, size={{{', '.join(map(str, wanted))}}})"
+               f": the number of sizes provided ({len(wanted)}) must be greater or equal to the "
+               f"number of dimensions in the tensor ({len(shape)})")
+    ahead = len(wanted) - len(shape)
+    for axis in reversed(range(len(shape))):
+        check_that(shape[axis] in (1, wanted[axis + ahead]),
+                   f"The expanded size of the tensor ({wanted[axis + ahead]}) must match the "
+                   f"existing size ({shape[axis]}) at non-singleton dimension {axis + ahead}.  "
+                   f"Target sizes: {errors.of_shape(wanted)}.  Tensor sizes: "
+                   f"{errors.of_shape(shape)}")
+
+
+# ---- whole numbers
+
+_random_fill = Signatures(
+    "random_(*, Generator generator=None)",
+    "random_(int from, int? to, *, Generator generator=None)",
+    "random_(int to, *, Generator generator=None)")
+
+
+@method
+def random_(self: Tensor, *args: Any, **options: Any) -> Tensor:
+    """Fill with whole numbers: below `to`, in [from, to), or all that the type can hold."""
+    number, values = _random_fill(args, options)
+    generator = source(values)
+    if number == 0:
+        if self._array.size:
+            check_kind("random_kernel_cpu", self._array, frozenset(random_integers.FULL))
+        return fill(self, "RandomBackward2",
+                    lambda array: random_integers.random_all(generator, array))
+    return fill_between(self, values.get("from", 0), values["to"], generator,
+                        "RandomBackward0" if number == 1 else "RandomBackward1")
+
+
+def fill_between(tensor: Tensor, low: int, to: int | None, generator: Generator,
+                 node: str = "RandomBackward0") -> Tensor:
+    """Fill with whole numbers from `low` up to before `to`; None: up to what the type holds."""
+    start, span = integer_range(tensor._array, low, to)
+    return fill(tensor, node,
+                lambda array: random_integers.random_between(generator, array, start, span))
+
+
+def integer_range(array: np.ndarray, low: int, to: int | None) -> tuple[int, int]:
+    """First number and number of numbers of ``random_(low, to)``; RuntimeError where none fits."""
+    floating = array.dtype.name in DIGITS
+    if to is None and low == LOWEST:
+        _check_full_range(array)
+        return 0, 2**64
+    if to is None:
+        if floating:
+            low, last = _up(low, array), 1 << DIGITS[array.dtype.name]
+            check_that(low < last, "random_ expects 'from' casted to dtype to be less than or equal"
+                       f" to 'to_inc' casted to dtype, but got from={low} > to_inc={last}")
+        else:
+            last = _largest(array)
+    else:
+        check_that(low < to, "random_ expects 'from' to be less than 'to', but got "
+                   f"from={low} >= to={to}", fix=f"the upper end must be at least {low + 1}")
+        if floating:
+            low, to = _up(low, array), _down(to, array)
+            check_that(low < to, "random_ expects 'from' casted to dtype to be less than 'to' "
+                       f"casted to dtype, but got from={low} >= to={to}")
+        last = to - 1
+    _check_bounds(array, low, last)
+    return low, last - low + 1
+
+
+def _check_full_range(array: np.ndarray) -> None:
+    kernel = "random_full_64_bits_range_kernel_cpu"
+    if array.size:
+        check_kind(kernel, array, (FLOATS | INTEGERS) - {"float16"})
+        check_that(array.dtype.name in FLOATS | {"int64"},
+                   f"{kernel} handles only int64, double, float and bfloat16")
+
+
+def _largest(array: np.ndarray) -> int:
+    if array.dtype == bool:
+        return 1
+    check_that(array.dtype.kind in "iu",
+               "random_from_to_impl handles only integral, floating-point and boolean types")
+    if array.dtype == np.uint64:
+        return -1  # PyTorch looks at it as a signed number
+    return int(np.iinfo(array.dtype).max)
+
+
+def _rounded(number: int, array: np.ndarray) -> int:
+    """`number` as the array's type has it."""
+    cell = np.empty((), array.dtype)
+    random_streams.put(cell, np.array(number))
+    value = float(cell)
+    return int(value) if math.isfinite(value) else LOWEST
+
+
+def _up(low: int, array: np.ndarray) -> int:
+    """The next number from `low` that the type can tell from its neighbours."""
+    near = _rounded(low + 1, array)
+    if near < low:
+        low = near + _step(low + 1, array)
+    return low
+
+
+def _down(to: int, array: np.ndarray) -> int:
+    near = _rounded(to - 1, array)
+    if near >= to:
+        to = near - _step(to - 1, array)
+    return to
+
+
+def _step(number: int, array: np.ndarray) -> int:
+    return 1 << (abs(number).bit_length() - DIGITS[array.dtype.name])
+
+
+def _check_bounds(array: np.ndarray, low: int, last: int) -> None:
+    name = array.dtype.name
+    check_that(array.dtype.kind != "c",
+               "check_random_bounds handles only integral, floating-point and boolean types")
+    least, most = (limits(array) if name in DIGITS else (0, 1) if name == "bool" else
+                   (0, LARGEST) if name == "uint64" else
+                   (np.iinfo(array.dtype).min, np.iinfo(array.dtype).max))
+    for word, bound in (("from", low), ("to - 1", last)):
+        check_that(least <= bound <= most, f"{word} is out of bounds for {cpp_name(array)}")
+    for word, bound in (("from", low), ("to - 1", last)) if name in DIGITS else ():
+        if abs(bound) > 1 << DIGITS[name]:
+            warnings.warn(
+                f"{word} is out of bounds [-(2^{DIGITS[name]}), 2^{DIGITS[name]}]. Due to "
+                f"precision limitations {cpp_name(array)} can support discrete uniform "
+                "distribution only within this range. This warning will become an error in "
+                "version 1.7 release, please fix the code in advance", UserWarning, stacklevel=6)
+
+
+# ---- new tensors
+
+OPTIONS = ("Tensor out=None, dtype dtype=None, layout layout=None, device device=None, "
+           "bool pin_memory=False, bool requires_grad=False")
+LIKE = ("dtype dtype=None, layout layout=None, device device=None, bool pin_memory=False, "
+        "bool requires_grad=False, format memory_format=None")
+
+
+def new(shape: tuple[int, ...], values: Values, sample: Callable[[Tensor], Any],
+        usual: types.dtype | None = None) -> Tensor:
+    """A tensor of `shape` with the options in `values` (or its ``out``), filled by `sample`."""
+    dtype, out = values["dtype"], values["out"]
+    if out is not None:
+        return _into(out, shape, dtype, sample)
+    dtype = dtype or usual or types.get_default_dtype()
+    place = devices.resolve(values["device"])
+    tensor = wrap(empty(shape, dtype.numpy, place))
+    _check_followable(tensor, values)
+    sample(tensor)
+    tensor._requires_grad = values["requires_grad"]
+    return tensor
+
+
+def empty(shape: tuple[int, ...], kind: np.dtype, place: devices.device) -> np.ndarray:
+    if place.type == "meta":
+        return meta.empty(shape, kind)
+    if math.prod(shape) * kind.itemsize > LARGEST:
+        raise RuntimeError("Storage size calculation overflowed with sizes="
+                           f"{errors.of_shape(shape)}")
+    return np.empty(shape, kind)
+
+
+def empty_like(array: np.ndarray, kind: np.dtype) -> np.ndarray:
+    """An empty array laid out in memory as `array` is, but without gaps."""
+    if isinstance(array, MetaArray):
+        return meta.empty(array.shape, kind)
+    if array.flags.c_contiguous:
+        return np.empty(array.shape, kind)
+    axes = random_streams.stream_axes(array)
+    dense = np.empty([array.shape[axis] for axis in axes], kind)
+    return dense.transpose(np.argsort(axes))
+
+
+def _check_followable(tensor: Tensor, values: Values) -> None:
+    if values["requires_grad"] and tensor._array.dtype.name not in FLOATS | COMPLEX:
+        raise RuntimeError(errors.message(
+            "Only Tensors of floating point and complex dtype can require gradients",
+            fix="dtype=torch.float32"))
+
+
+def _into(out: Tensor, shape: tuple[int, ...], dtype: types.dtype | None,
+          sample: Callable[[Tensor], Any]) -> Tensor:
+    if dtype is not None and dtype is not out.dtype:
+        raise RuntimeError(errors.message(
+            f"dtype {dtype.alias} does not match dtype of out parameter ({out.dtype.alias})"))
+    if tuple(out._array.shape) != shape:
+        check_that(not out._requires_grad, "cannot resize variables that require grad")
+        out.resize_(shape)  # type: ignore[attr-defined]
+    sample(out)
+    return out
+
+
+def _factory_method(name: str, doc: str, check: Check, sample: Sample) -> Any:
+    """`rand` and `randn`: a shape, and numbers between 0 and 1 or around 0."""
+    read = Signatures(
+        f"{name}(size size, *, Generator? generator, {OPTIONS})",
+        f"{name}(size size, *, {OPTIONS})")
+
+    def call(*args: Any, **options: Any) -> Tensor:
+        values = read(args, options)[1]
+        generator = values.get("generator") or default_generator
+
+        def make(tensor: Tensor) -> None:
+            check(tensor._array, 0.0, 1.0)
+            fill(tensor, TAIL_OF[name], lambda array: sample(generator, array))
+
+        return new(values["size"], values, make)
+
+    call.__name__ = call.__qualname__ = name
+    call.__doc__ = doc
+    return public(call, method=False, out=False)
+
+
+TAIL_OF = {"rand": "UniformBackward0", "randn": "NormalBackward0"}
+rand = _factory_method(
+    "rand", """Uniform numbers in [0, 1) in a new tensor of `size` (``torch.rand``).
+
+    >>> import kkori as torch
+    >>> torch.rand(2, 3).shape
+    torch.Size([2, 3])
+    """, check_uniform, random_streams.uniform)
+randn = _factory_method(
+    "randn", """Standard normal numbers in a new tensor of `size` (``torch.randn``).
+
+    >>> import kkori as torch
+    >>> torch.randn(2, 3, dtype=torch.float64).dtype
+    torch.float64
+    """, check_normal, random_normal.normal)
+
+_randint = Signatures(
+    f"randint(int high, size size, *, Generator generator=None, {OPTIONS})",
+    f"randint(int low, int high, size size, *, Generator generator=None, {OPTIONS})")
+
+
+@public(method=False, out=False)
+def randint(*args: Any, **options: Any) -> Tensor:
+    """Whole numbers in [low, high) in a new tensor of `size` (int64 unless `dtype` is given).
+
+    >>> import kkori as torch
+    >>> torch.randint(0, 1, (3,))
+    tensor([0, 0, 0])
+    """
+    values = _randint(args, options)[1]
+    generator = source(values)
+    return new(values["size"], values, lambda tensor: fill_between(
+        tensor, values.get("low", 0), values["high"], generator), types.int64)
+
+
+_randperm = Signatures(
+    f"randperm(int n, *, Generator? generator, {OPTIONS})", f"randperm(int n, *, {OPTIONS})")
+
+
+@public(method=False, out=False)
+def randperm(*args: Any, **options: Any) -> Tensor:
+    """The whole numbers below `n` in random order (int64 unless `dtype` is given).
+
+    RuntimeError where the type cannot hold them.
+    """
+    values = _randperm(args, options)[1]
+    n, generator = values["n"], values.get("generator") or default_generator
+    check_that(n >= 0, f"Trying to create tensor with negative dimension {n}: [{n}]")
+
+    def sample(tensor: Tensor) -> None:
+        array = tensor._array
+        if isinstance(array, MetaArray):
+            return
+        _check_holds(array, n)
+        order = random_integers.permutation(generator, n)
+        fill(tensor, "RandomBackward0", lambda target: random_streams.put(target, order))
+
+    return new((n,), values, sample, types.int64)
+
+
+def _check_holds(array: np.ndarray, n: int) -> None:
+    """RuntimeError where numbers below `n` are too many for the array's type."""
+    name = array.dtype.name
+    if name in DIGITS:
+        most = (1 << DIGITS[name]) + 1
+        check_that(n <= most, f"n cannot be greater than {most} for "
+                   f"{types.of(array.dtype).alias} type.")
+    elif name in INTEGERS:
+        check_that(n - 1 <= np.iinfo(array.dtype).max,
+                   f"value cannot be converted to type {'u' * (name[0] == 'u')}int"
+                   f"{array.itemsize * 8}_t without overflow")
+    check_kind("randperm", array, FLOATS | INTEGERS)
+
+
+def _like_method(name: str, parameters: str, doc: str, sample: Callable[..., Any]) -> Any:
+    """`rand_like` and its kin: shape, type and layout of another tensor unless told otherwise."""
+    read = Signatures(*(
+        f"{name}({way}, *, {generator}{LIKE})" for way in parameters.split(" | ")
+        for generator in ("Generator? generator, ", "")))
+
+    def call(*args: Any, **options: Any) -> Tensor:
+        values = read(args, options)[1]
+        input = values["input"]
+        tensor = wrap(_array_like(input, values))
+        _check_followable(tensor, values)
+        sample(tensor, values, values.get("generator") or default_generator)
+        tensor._requires_grad = values["requires_grad"]
+        return tensor
+
+    call.__name__ = call.__qualname__ = name
+    call.__doc__ = doc
+    return public(call, method=False, out=False)
+
+
+def _array_like(input: Tensor, values: Values) -> np.ndarray:
+    kind = (values["dtype"] or input.dtype).numpy
+    place = input.device if values["device"] is None else devices.resolve(values["device"])
+    if place.type == "meta":
+        return meta.empty(input._array.shape, kind)
+    if isinstance(input._array, MetaArray) or values["memory_format"] is contiguous_format:
+        return np.empty(input._array.shape, kind)
+    return empty_like(input._array, kind)
+
+
+def _rand_like(tensor: Tensor, values: Values, generator: Generator) -> None:
+    check_uniform(tensor._array, 0.0, 1.0)
+    fill(tensor, "UniformBackward0", lambda array: random_streams.uniform(generator, array))
+
+
+def _randn_like(tensor: Tensor, values: Values, generator: Generator) -> None:
+    check_normal(tensor._array, 0.0, 1.0)
+    fill(tensor, "NormalBackward0", lambda array: random_normal.normal(generator, array))
+
+
+def _randint_like(tensor: Tensor, values: Values, generator: Generator) -> None:
+    fill_between(tensor, values.get("low", 0), int(values["high"]), generator)
+
+
+rand_like = _like_method(
+    "rand_like", "Tensor input", "Uniform numbers in [0, 1), shaped and laid out as `input`.",
+    _rand_like)
+randn_like = _like_method(
+    "randn_like", "Tensor input", "Standard normal numbers, shaped and laid out as `input`.",
+    _randn_like)
+randint_like = _like_method(
+    "randint_like", "Tensor input, int high | Tensor input, int low, int high | "
+    "Tensor input, Tensor high", "Whole numbers in [low, high), shaped and laid out as `input`.",
+    _randint_like)
