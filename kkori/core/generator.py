@@ -28,8 +28,8 @@ STATE = np.dtype({
 
 
 def _fresh_seed() -> int:
-    """53 bits from the operating system, as `torch.seed` takes them."""
-    return int.from_bytes(os.urandom(8), "little") >> 11
+    """64 bits from the operating system, as `torch.seed` takes them."""
+    return int.from_bytes(os.urandom(8), "little")
 
 
 class Generator:

@@ -8,6 +8,7 @@ written numbers out in rows. Nothing here touches the autograd graph.
 
 from __future__ import annotations
 
+import sys
 import math
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -112,15 +113,21 @@ def tensor_repr(tensor: Tensor, *, tensor_contents: str | None = None) -> str:
     >>> print(tensor_repr(torch.tensor([1.0, 2.5])))
     tensor([1.0000, 2.5000])
     """
-    from kkori.nn import Parameter
     from kkori.tensor import Tensor
 
     kind = type(tensor)
-    plain = kind is Tensor or kind is Parameter
+    parameter = _is_parameter(tensor)
+    plain = kind is Tensor or (parameter and kind.__name__ == "Parameter")
     prefix = "tensor(" if plain else f"{kind.__name__}("
     contents = _contents(tensor, len(prefix)) if tensor_contents is None else tensor_contents
     text = _with_suffixes(prefix + contents, _suffixes(tensor), len(prefix))
-    return f"Parameter({text})" if isinstance(tensor, Parameter) and not plain else text
+    return f"Parameter({text})" if parameter and not plain else text
+
+
+def _is_parameter(tensor: Tensor) -> bool:
+    """Whether it is a Parameter; where `nn` was never imported there are none."""
+    module = sys.modules.get("kkori.nn.parameter")
+    return module is not None and isinstance(tensor, module.Parameter)
 
 
 def tensor_format(tensor: Tensor, spec: str) -> str:

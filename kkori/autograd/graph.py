@@ -1,0 +1,264 @@
+"""Nodes: what an operation leaves behind so that its gradient can be computed later."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+from kkori.core import errors
+from kkori.tensor import Tensor, wrap
+
+__all__ = ["Node", "attach"]
+
+_next_number = itertools.count().__next__
+VALUE, SHAPE, OUTPUT, NEEDS, ALL_SHAPES, REST = range(6)  # what a gradient rule can ask for
+
+
+class Node:
+    """One operation that was run. `edges` point to the nodes (or leaves) of its arguments.
+
+    Nodes are numbered as they are made, and edges always point to smaller numbers, so
+    descending numbers are an order in which every gradient is complete when it is used.
+    """
+
+    __slots__ = ("row", "edges", "numbers", "saved", "versions", "shape", "kind", "sequence",
+                 "hooks", "prehooks", "keepers", "metadata", "__weakref__")
+    row: Any
+
+    def __init__(self, edges: list[Any], numbers: list[int], shape: Any, kind: Any) -> None:
+        self.edges, self.numbers, self.shape, self.kind = edges, numbers, shape, kind
+        self.sequence = _next_number()
+        self.hooks = self.prehooks = self.keepers = None
+        self.saved: Any = None
+        self.versions: Any = None
+
+    def apply(self, g: Any) -> Any:
+        """Gradients of the arguments, one an edge, from the gradient(s) of the output(s)."""
+        row = self.row
+        saved = _unpack(self)
+        if row.joint is not None:
+            return row.joint(g, *[saved[k] for k in row.joint_picks])
+        return [rule(g, *[saved[k] for k in picks])
+                if edge is not None and rule is not None else None
+                for edge, (rule, picks) in zip(self.edges, row.rules, strict=False)]
+
+    def release(self) -> None:
+        """Let go of what was saved; going back through here again is an error from now on."""
+        if self.saved and self.row.keeps_values:
+            self.saved = False
+
+    def name(self) -> str:
+        """PyTorch's name of this kind of node, such as ``MulBackward0``."""
+        return type(self).__name__
+
+    @property
+    def next_functions(self) -> tuple[Any, ...]:
+        """The nodes its gradients flow to, each with the number of the output they belong to."""
+        tensors = zip(self.edges, self.numbers, strict=False)
+        return tuple((node_of(edge), number) for edge, number in tensors)
+
+    def register_hook(self, hook: Any) -> Any:
+        """Call ``hook(grad_inputs, grad_outputs)`` after this node has run."""
+        if self.hooks is None:
+            self.hooks = {}
+        return _Handle(self.hooks, hook)
+
+    def register_prehook(self, hook: Any) -> Any:
+        """Call ``hook(grad_outputs)`` before this node runs."""
+        if self.prehooks is None:
+            self.prehooks = {}
+        return _Handle(self.prehooks, (None, hook))
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_saved_") and name != "_saved_tensors":
+            return _saved_by_name(self, name[len("_saved_"):])
+        if name == "metadata":
+            self.metadata: dict[Any, Any] = {}
+            return self.metadata
+        raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
+
+
+class _Handle:
+    """Takes a hook away again; also a context manager (PyTorch's RemovableHandle)."""
+
+    _numbers = itertools.count()
+
+    def __init__(self, hooks: dict[int, Any], hook: Any) -> None:
+        self.id = next(self._numbers)
+        self.hooks = hooks
+        hooks[self.id] = hook
+
+    def remove(self) -> None:
+        self.hooks.pop(self.id, None)
+
+    def __enter__(self) -> _Handle:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.remove()
+
+
+class AccumulateGrad:
+    """The end of the tail: adds what arrives to ``variable.grad``."""
+
+    __slots__ = ("variable", "__weakref__")
+    next_functions: tuple[Any, ...] = ()
+    metadata: dict[Any, Any] = {}
+
+    def __init__(self, variable: Tensor) -> None:
+        self.variable = variable
+
+    def name(self) -> str:
+        return "torch::autograd::AccumulateGrad"
+
+    def register_hook(self, hook: Any) -> Any:
+        return self.variable.register_post_accumulate_grad_hook(
+            lambda tensor: hook((), (tensor.grad,)))
+
+
+def node_of(edge: Any) -> Any:
+    """What `next_functions` shows for an edge: a node, AccumulateGrad for a leaf, or None."""
+    if isinstance(edge, Tensor):
+        if "_accumulate" not in edge.__dict__:
+            edge._accumulate = AccumulateGrad(edge)
+        return edge._accumulate
+    return edge
+
+
+def node_type(name: str) -> type[Node]:
+    """A class of its own for each kind of node: programs read its name."""
+    return type(name, (Node,), {"__slots__": (), "__module__": "torch.autograd.graph"})
+
+
+def edge_of(tensor: Tensor) -> Any:
+    """Where gradients of `tensor` go: its node, itself for a leaf."""
+    if tensor._base is not None:
+        from kkori.autograd.views import refresh
+        refresh(tensor)
+    return tensor._node or tensor
+
+
+def attach(row: Any, args: Any, outputs: Any) -> None:
+    """Hang a node for `row` on `outputs`: a tensor, or a tuple of them."""
+    edges: list[Any] = []
+    numbers: list[int] = []
+    for arg in args:
+        if isinstance(arg, Tensor) and arg._requires_grad:
+            edges.append(edge_of(arg) if arg._base is not None else arg._node or arg)
+            numbers.append(arg._output_nr)
+        else:
+            edges.append(None)
+            numbers.append(0)
+    node = object.__new__(row.node_type or row.make_node_type())
+    node.row, node.edges, node.numbers = row, edges, numbers
+    node.hooks = node.prehooks = node.keepers = None
+    node.sequence = _next_number()
+    if outputs.__class__ is tuple:
+        node.shape = [part._array.shape for part in outputs]
+        node.kind = [part._array.dtype for part in outputs]
+        for number, part in enumerate(outputs):
+            if part._array.dtype.kind in "fcV":
+                part._node, part._output_nr, part._requires_grad = node, number, True
+    else:
+        node.shape, node.kind = outputs._array.shape, outputs._array.dtype
+        outputs._node, outputs._requires_grad = node, True
+    _save(node, row, args, outputs)
+
+
+def _save(node: Node, row: Any, args: Any, outputs: Any) -> None:
+    saved, versions = [], []
+    for what, position in row.plan:
+        version = 0
+        if what == VALUE:
+            value = args[position]
+            if isinstance(value, Tensor) and value._storage is not None:
+                version = value._storage.version
+        elif what == SHAPE:
+            value = args[position]
+            value = value._array.shape if isinstance(value, Tensor) else ()
+        elif what == OUTPUT:
+            part = outputs if position is None else outputs[position]
+            value = _Output(part, position)
+        elif what == REST:
+            value = args[position:]
+        elif what == NEEDS:
+            value = tuple(edge is not None for edge in node.edges)
+        else:
+            value = [arg._array.shape if isinstance(arg, Tensor) else None for arg in args]
+        saved.append(value)
+        versions.append(version)
+    node.saved, node.versions = saved, versions
+
+
+class _Output:
+    """A saved output: its array, not its tensor, whose tail would point back here."""
+
+    __slots__ = ("array", "storage", "version", "number")
+
+    def __init__(self, tensor: Tensor, number: int | None) -> None:
+        self.array, self.number = tensor._array, number or 0
+        self.storage = tensor.shared_storage()
+        self.version = self.storage.version
+
+    def tensor(self, node: Node) -> Tensor:
+        if self.storage.version != self.version:
+            raise changed_in_place(node, self.array, self.version, self.storage.version)
+        found = wrap(self.array)
+        found._storage = self.storage
+        found._node, found._output_nr, found._requires_grad = node, self.number, True
+        return found
+
+
+def _unpack(node: Node) -> list[Any]:
+    """What was saved, checked to be still as it was."""
+    if node.saved is False:
+        raise RuntimeError(errors.message(
+            SECOND_TIME, what=f"first freed node on the way: {node.name()}",
+            fix="recompute the loss before each backward(), or loss.backward(retain_graph=True)"))
+    found = []
+    for value, version in zip(node.saved, node.versions, strict=True):
+        if isinstance(value, Tensor):
+            storage = value._storage
+            if storage is not None and storage.version != version:
+                raise changed_in_place(node, value._array, version, storage.version)
+        elif isinstance(value, _Output):
+            value = value.tensor(node)
+        found.append(value)
+    return found
+
+
+SECOND_TIME = (
+    "Trying to backward through the graph a second time (or directly access saved tensors after "
+    "they have already been freed). Saved intermediate values of the graph are freed when you "
+    "call .backward() or autograd.grad(). Specify retain_graph=True if you need to backward "
+    "through the graph a second time or if you need to access saved tensors after calling "
+    "backward.")
+
+
+def changed_in_place(node: Node, array: Any, version: int, now: int) -> RuntimeError:
+    """A value that backward needs was overwritten after it was saved."""
+    from kkori.core import dtype as types
+    kind = types.of(array.dtype).alias
+    return RuntimeError(errors.message(
+        "one of the variables needed for gradient computation has been modified by an inplace "
+        f"operation: [torch.{kind}Tensor {errors.of_shape(array.shape)}]"
+        f"{_which_output(node)} is at version {now}; expected version {version} instead. Hint: "
+        "enable anomaly detection to find the operation that failed to compute its gradient, "
+        "with torch.autograd.set_detect_anomaly(True).",
+        fix="replace the in-place operation: y = y + 1 instead of y += 1"))
+
+
+def _which_output(node: Node) -> str:
+    return f", which is output 0 of {node.name()}," if any(
+        isinstance(value, _Output) for value in node.saved) else ""
+
+
+def _saved_by_name(node: Node, name: str) -> Any:
+    aliases = {"self": "input", "result": "out"}
+    wanted = aliases.get(name, name)
+    values = _unpack(node)
+    for (what, position), value in zip(node.row.plan, values, strict=True):
+        label = "out" if what == OUTPUT else node.row.args[position] if position is not None else ""
+        if label == wanted and what in (VALUE, OUTPUT):
+            return value
+    raise AttributeError(f"'{node.name()}' object has no attribute '_saved_{name}'")

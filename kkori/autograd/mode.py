@@ -1,0 +1,153 @@
+"""Whether operations are followed for gradients: one switch a thread, and its context managers."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import threading
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["no_grad", "enable_grad", "set_grad_enabled", "is_grad_enabled", "inference_mode",
+           "is_inference_mode_enabled"]
+
+
+class _Switch(threading.local):
+    on = True
+    inference = False
+
+
+switch = _Switch()
+
+
+def is_grad_enabled() -> bool:
+    """True where operations on tensors that require gradients are followed."""
+    return switch.on
+
+
+def is_inference_mode_enabled() -> bool:
+    """True inside ``torch.inference_mode()``."""
+    return switch.inference
+
+
+class _Mode:
+    """A value of the switch for the length of a ``with`` block or of a decorated call."""
+
+    value = True
+
+    def __init__(self) -> None:
+        self.outer: list[bool] = []
+
+    def __enter__(self) -> None:
+        self.outer.append(switch.on)
+        switch.on = self.value
+
+    def __exit__(self, *error: object) -> None:
+        switch.on = self.outer.pop()
+
+    def clone(self) -> _Mode:
+        return type(self)()
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        if inspect.isgeneratorfunction(function):
+            return self._around_generator(function)
+
+        @functools.wraps(function)
+        def call(*args: Any, **options: Any) -> Any:
+            with self.clone():
+                return function(*args, **options)
+        return call
+
+    def _around_generator(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def generate(*args: Any, **options: Any) -> Any:
+            with self.clone():
+                generator = function(*args, **options)
+            answer = None
+            while True:
+                try:
+                    with self.clone():
+                        item = generator.send(answer)
+                except StopIteration as stop:
+                    return stop.value
+                answer = yield item
+        return generate
+
+
+class no_grad(_Mode):
+    """Operations inside are not followed: results do not require gradients.
+
+    >>> import kkori as torch
+    >>> w = torch.tensor(2.0, requires_grad=True)
+    >>> with torch.no_grad():
+    ...     (w * 3).requires_grad
+    False
+    """
+
+    value = False
+
+    def __new__(cls, function: Callable[..., Any] | None = None) -> Any:
+        mode = object.__new__(cls)
+        if function is None:
+            return mode
+        mode.__init__()  # type: ignore[misc]
+        return mode(function)
+
+
+class enable_grad(_Mode):
+    """Operations inside are followed, also within ``no_grad``."""
+
+    value = True
+
+    def __new__(cls, function: Callable[..., Any] | None = None) -> Any:
+        mode = object.__new__(cls)
+        if function is None:
+            return mode
+        mode.__init__()  # type: ignore[misc]
+        return mode(function)
+
+
+class set_grad_enabled(_Mode):
+    """Turn following on or off, at once or for a ``with`` block."""
+
+    def __init__(self, mode: bool) -> None:
+        self.value = mode
+        self.outer = [switch.on]
+        switch.on = mode
+
+    def __enter__(self) -> None:
+        switch.on = self.value
+
+    def clone(self) -> _Mode:
+        return set_grad_enabled(self.value)
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        switch.on = self.outer[0]
+        return super().__call__(function)
+
+
+class inference_mode(_Mode):
+    """``no_grad`` for code that will never ask for gradients of what it makes."""
+
+    def __init__(self, mode: bool = True) -> None:
+        super().__init__()
+        self.mode = mode
+        self.value = not mode
+
+    def __new__(cls, mode: Any = True) -> Any:
+        made = object.__new__(cls)
+        if isinstance(mode, bool):
+            return made
+        made.__init__()  # type: ignore[misc]
+        return made(mode)
+
+    def __enter__(self) -> None:
+        self.outer += [switch.on, switch.inference]
+        switch.on, switch.inference = (False, True) if self.mode else (switch.on, False)
+
+    def __exit__(self, *error: object) -> None:
+        switch.inference = self.outer.pop()
+        switch.on = self.outer.pop()
+
+    def clone(self) -> _Mode:
+        return inference_mode(self.mode)

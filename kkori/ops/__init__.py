@@ -1,0 +1,1 @@
+"""What tensors can do: the op table, one row an op."""

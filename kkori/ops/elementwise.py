@@ -1,0 +1,715 @@
+"""Elementwise operations: one row each, with its gradient in our own operations."""
+
+from __future__ import annotations
+
+import builtins
+import math
+from typing import Any
+
+import numpy as np
+
+from kkori.core import dtype as types
+from kkori.core.promotion import common, operands
+from kkori.ops.table import METHODS, TORCH, binary, op, public, unary
+from kkori.run.immediate import is_operand
+from kkori.tensor import Tensor
+
+LN2, LN10 = math.log(2.0), math.log(10.0)
+
+
+def conj(value: Any) -> Any:
+    """The complex conjugate; real tensors and numbers themselves, at no cost."""
+    if isinstance(value, Tensor):
+        return value.conj() if value._array.dtype.kind == "c" else value
+    return value.conjugate() if isinstance(value, builtins.complex) else value
+
+
+def mask(condition: Tensor, value: Any) -> Tensor:
+    """`value` where `condition` holds, 0 elsewhere."""
+    return where(condition, value, 0.0)
+
+
+# One argument. `floats`: integers are converted to the default floating type first.
+
+exp = unary("exp", np.exp, lambda g, out: g * conj(out), floats=True)
+exp2 = unary("exp2", np.exp2, lambda g, out: g * conj(out) * LN2, floats=True,
+             aliases=("special_exp2",))
+expm1 = unary("expm1", np.expm1, lambda g, out: g * (conj(out) + 1), floats=True)
+log = unary("log", np.log, lambda g, input: g / conj(input), floats=True)
+log2 = unary("log2", np.log2, lambda g, input: g / (conj(input) * LN2), floats=True)
+log10 = unary("log10", np.log10, lambda g, input: g / (conj(input) * LN10), floats=True)
+log1p = unary("log1p", np.log1p, lambda g, input: g / (conj(input) + 1), floats=True)
+sqrt = unary("sqrt", np.sqrt, lambda g, out: g / (2 * conj(out)), floats=True)
+rsqrt = unary("rsqrt", lambda x: np.reciprocal(np.sqrt(x)),
+              lambda g, out: -0.5 * g * conj(out) ** 3, floats=True)
+reciprocal = unary("reciprocal", np.reciprocal, lambda g, out: -g * conj(out * out), floats=True)
+sin = unary("sin", np.sin, lambda g, input: g * cos(conj(input)), floats=True)
+cos = unary("cos", np.cos, lambda g, input: -g * sin(conj(input)), floats=True)
+tan = unary("tan", np.tan, lambda g, out: g * conj(1 + out * out), floats=True)
+asin = unary("asin", np.arcsin, lambda g, input: g * conj(rsqrt(1 - input * input)),
+             floats=True, aliases=("arcsin",))
+acos = unary("acos", np.arccos, lambda g, input: -g * conj(rsqrt(1 - input * input)),
+             floats=True, aliases=("arccos",))
+atan = unary("atan", np.arctan, lambda g, input: g / conj(input * input + 1),
+             floats=True, aliases=("arctan",))
+sinh = unary("sinh", np.sinh, lambda g, input: g * cosh(conj(input)), floats=True)
+cosh = unary("cosh", np.cosh, lambda g, input: g * sinh(conj(input)), floats=True)
+tanh = unary("tanh", np.tanh, lambda g, out: g * conj(1 - out * out), floats=True)
+asinh = unary("asinh", np.arcsinh, lambda g, input: g * conj(rsqrt(input * input + 1)),
+              floats=True, aliases=("arcsinh",))
+acosh = unary("acosh", np.arccosh,
+              lambda g, input: g * conj(rsqrt(input - 1) * rsqrt(input + 1)),
+              floats=True, aliases=("arccosh",))
+atanh = unary("atanh", np.arctanh, lambda g, input: g / conj(1 - input * input),
+              floats=True, aliases=("arctanh",))
+
+
+def sigmoid_array(x: Any) -> Any:
+    """1 / (1 + exp(-x)) in one buffer."""
+    if x.dtype.kind != "f" or x.__class__ is not np.ndarray:
+        return 1 / (1 + np.exp(-x))
+    out = np.negative(x)
+    out = np.exp(out, out=out) if out.__class__ is np.ndarray else np.exp(out)
+    out += 1
+    return np.divide(1, out, out=out) if out.__class__ is np.ndarray else 1 / out
+
+
+sigmoid = unary("sigmoid", sigmoid_array, lambda g, out: sigmoid_backward(g, out), floats=True,
+                aliases=("special_expit",))
+sigmoid_backward = op(
+    "sigmoid_backward", lambda g, out: g * (out * (1 - out)),
+    {"g": lambda g, out: g * conj(out * (1 - out)),
+     "out": lambda gs, g, out: gs * g * (1 - 2 * out)})
+
+neg = unary("neg", np.negative, lambda g: -g, aliases=("negative",))
+positive = unary("positive", np.positive, lambda g: g, inplace=False)
+abs = unary("abs", np.abs, lambda g, input: g * sgn(input), aliases=("absolute",))
+square = unary("square", np.square, lambda g, input: g * (2 * conj(input)), node="PowBackward0")
+sign = unary("sign", np.sign, lambda g: g * 0)
+
+
+def sgn_array(x: Any) -> Any:
+    """x / |x|, and 0 at 0; for real numbers the sign."""
+    if x.dtype.kind != "c":
+        return np.sign(x)
+    size = np.abs(x)
+    return np.where(size == 0, 0, x / np.where(size == 0, 1, size)).astype(x.dtype)
+
+
+def sgn_gradient(g: Tensor, input: Tensor, out: Tensor) -> Tensor:
+    if input._array.dtype.kind != "c":
+        return g * 0
+    size = abs(input)
+    part = (g / out - conj(g / out)) / 2 * out
+    return where(size == 0, 0.0 * g, part / where(size == 0, 1.0, size))
+
+
+def integers_as_they_are(function: Any) -> Any:
+    """Rounding leaves integers alone; NumPy would make them floats."""
+    return lambda x: x.copy() if x.dtype.kind in "iu" else function(x)
+
+
+sgn = unary("sgn", sgn_array, sgn_gradient)
+floor = unary("floor", integers_as_they_are(np.floor), lambda g: g * 0)
+ceil = unary("ceil", integers_as_they_are(np.ceil), lambda g: g * 0)
+trunc = unary("trunc", integers_as_they_are(np.trunc), lambda g: g * 0, aliases=("fix",))
+frac = unary("frac", lambda x: x - np.trunc(x), lambda g: g)
+deg2rad = unary("deg2rad", np.deg2rad, lambda g: g * (math.pi / 180), floats=True)
+rad2deg = unary("rad2deg", np.rad2deg, lambda g: g * (180 / math.pi), floats=True)
+relu = unary("relu", lambda x: np.maximum(x, 0), lambda g, out: relu_backward(g, out))
+relu_backward = op("relu_backward", lambda g, out: np.multiply(g, out > 0),
+                   {"g": lambda g, out: relu_backward(g, out)}, node="ThresholdBackwardBackward0")
+
+# One argument, a truth value out: no gradient.
+
+logical_not = unary("logical_not", np.logical_not)
+bitwise_not = unary("bitwise_not", np.bitwise_not)
+isnan = unary("isnan", np.isnan, inplace=False)
+isinf = unary("isinf", np.isinf, inplace=False)
+isfinite = unary("isfinite", np.isfinite, inplace=False)
+isposinf = unary("isposinf", lambda x: np.equal(x, np.inf), inplace=False)
+isneginf = unary("isneginf", lambda x: np.equal(x, -np.inf), inplace=False)
+signbit = unary("signbit", lambda x: x < 0 if x.dtype.kind in "iub" else np.signbit(x),
+                inplace=False)
+isreal = unary("isreal", lambda x: np.imag(x) == 0, inplace=False)
+
+# Two arguments.
+
+_add = binary("add", np.add, {"input": lambda g: g, "other": lambda g: g}, torch=False)
+_sub = binary("sub", np.subtract, {"input": lambda g: g, "other": lambda g: -g}, torch=False)
+_rsub = binary("rsub", lambda x, y: np.subtract(y, x),
+               {"input": lambda g: -g, "other": lambda g: g}, torch=False, node="RsubBackward1")
+mul = binary("mul", np.multiply, {"input": lambda g, other: g * conj(other),
+                                  "other": lambda g, input: g * conj(input)},
+             aliases=("multiply",))
+_div = binary("div", np.true_divide,
+              {"input": lambda g, other: g / conj(other),
+               "other": lambda g, input, other: -g * conj(input / (other * other))},
+              floats=True, torch=False)
+
+
+def alpha_checked(alpha: Any, *values: Any) -> None:
+    """RuntimeError where a fractional `alpha` meets integers."""
+    kind = common([getattr(value, "_array", value) for value in values]).kind
+    if isinstance(alpha, float) and kind < types.FLOATING:
+        raise RuntimeError("For integral input tensors, argument alpha must not be a floating "
+                           "point number.")
+
+
+@public(inplace=True)
+def add(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
+    """``input + alpha * other``, broadcast (``torch.add``)."""
+    if alpha != 1:
+        alpha_checked(alpha, input, other)
+        other = other * alpha
+    return _add(input, other)
+
+
+def bool_subtraction_refused(*values: Any) -> None:
+    """RuntimeError: truth values have no difference."""
+    if any(getattr(getattr(value, "_array", None), "dtype", None) == np.bool_ for value in values):
+        raise RuntimeError(
+            "Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` "
+            "or `logical_xor()` operator instead."
+            if len([v for v in values if isinstance(v, Tensor)]) == 2 else
+            "Subtraction, the `-` operator, with a bool tensor is not supported. If you are "
+            "trying to invert a mask, use the `~` or `logical_not()` operator instead.")
+
+
+@public(inplace=True, aliases=("subtract",))
+def sub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
+    """``input - alpha * other``, broadcast (``torch.sub``)."""
+    if alpha != 1:
+        alpha_checked(alpha, input, other)
+        other = other * alpha
+    try:
+        return _sub(input, other)
+    except TypeError:
+        bool_subtraction_refused(input, other)
+        raise
+
+
+@public
+def rsub(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
+    """``other - alpha * input`` (``torch.rsub``)."""
+    try:
+        return _rsub(input if alpha == 1 else input * alpha, other)
+    except TypeError:
+        bool_subtraction_refused(input, other)
+        raise
+
+
+@public(inplace=True, aliases=("divide",))
+def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
+    """``input / other``; `rounding_mode`: None, "trunc" or "floor" (``torch.div``)."""
+    if rounding_mode is None:
+        return _div(input, other)
+    if rounding_mode == "floor":
+        return floor_divide(input, other)
+    if rounding_mode == "trunc":
+        return _div_trunc(input, other)
+    raise RuntimeError("div expected rounding_mode to be one of None, 'trunc', or 'floor' but "
+                       f"found '{rounding_mode}'")
+
+
+@public(inplace=True)
+def true_divide(input: Any, other: Any) -> Tensor:
+    """``input / other`` (``torch.true_divide``)."""
+    return _div(input, other)
+
+
+def floor_divide_array(x: Any, y: Any) -> Any:
+    """Floor of the quotient; division of an integer by zero is an error, as in PyTorch."""
+    zero_refused(x, y)
+    if np.asarray(x).dtype.kind not in "f":
+        return np.floor_divide(x, y)
+    return np.where(np.equal(y, 0), np.true_divide(x, y), np.floor_divide(x, y))
+
+
+def zero_refused(x: Any, y: Any) -> None:
+    """RuntimeError for integers divided by zero."""
+    if np.asarray(x).dtype.kind in "iu" and np.any(np.equal(y, 0)):
+        raise RuntimeError("ZeroDivisionError")
+
+
+def div_trunc_array(x: Any, y: Any) -> Any:
+    """The quotient cut towards zero."""
+    zero_refused(x, y)
+    if np.asarray(x).dtype.kind == "f":
+        return np.trunc(np.true_divide(x, y))
+    quotient = np.floor_divide(x, y)
+    return quotient + ((np.remainder(x, y) != 0) & ((x < 0) != (y < 0)))
+
+
+def remainder_array(x: Any, y: Any) -> Any:
+    """Remainder with the divisor's sign (Python's ``%``)."""
+    zero_refused(x, y)
+    if np.asarray(x).dtype.kind != "f":
+        return np.remainder(x, y)
+    found = np.fmod(x, y)
+    return np.where((found != 0) & ((found < 0) != np.less(y, 0)), found + y, found)
+
+
+def fmod_array(x: Any, y: Any) -> Any:
+    """Remainder with the dividend's sign (C's fmod)."""
+    zero_refused(x, y)
+    return np.fmod(x, y)
+
+
+_div_trunc = binary("div_trunc", div_trunc_array, {"input": lambda g: g * 0,
+                                                   "other": lambda g: g * 0}, torch=False,
+                    node="DivBackward1")
+floor_divide = binary("floor_divide", floor_divide_array,
+                      {"input": lambda g: g * 0, "other": lambda g: g * 0}, node="NotImplemented")
+remainder = binary("remainder", remainder_array,
+                   {"input": lambda g: g,
+                    "other": lambda g, input, other: -g * div(input, other,
+                                                              rounding_mode="floor")})
+fmod = binary("fmod", fmod_array,
+              {"input": lambda g: g,
+               "other": lambda g, input, other: -g * div(input, other, rounding_mode="trunc")})
+
+
+def pow_array(x: Any, y: Any) -> Any:
+    """x to the power y, by multiplications for the exponents people write."""
+    if isinstance(y, (int, float)):
+        shortcut = SMALL_POWERS.get(y)
+        if shortcut is not None and x.dtype.kind in "fc":
+            return shortcut(x)
+        if y == 2:
+            return np.square(x) if x.dtype.kind != "b" else np.power(x, y)
+    try:
+        return np.power(x, y)
+    except ValueError as error:
+        if "negative" in str(error):
+            raise RuntimeError("Integers to negative integer powers are not allowed.") from None
+        raise
+
+
+SMALL_POWERS: dict[float, Any] = {
+    2: np.square, 3: lambda x: x * x * x, 1: np.positive, 0.5: np.sqrt, -1: np.reciprocal,
+    -0.5: lambda x: np.reciprocal(np.sqrt(x)), -2: lambda x: np.reciprocal(x * x),
+}
+
+
+def pow_scalar_gradient(g: Tensor, input: Tensor, other: Any) -> Tensor:
+    if other == 0:
+        return g * 0
+    if other == 2:
+        return g * (conj(input) * 2)
+    return g * conj(input ** (other - 1) * other)
+
+
+def pow_base_gradient(g: Tensor, input: Tensor, other: Any) -> Tensor:
+    exponent = other - 1
+    return g * conj(where(other == 0, 0.0, other * input ** exponent))
+
+
+def pow_exponent_gradient(g: Tensor, input: Any, other: Tensor, out: Tensor) -> Tensor:
+    base = input if isinstance(input, Tensor) else other.new_tensor(input)
+    if base._array.dtype.kind == "c" or other._array.dtype.kind == "c":
+        flat = (base == 0) & (other.real >= 0)
+    else:
+        flat = (base == 0) & (other >= 0)
+    return g * conj(where(flat, 0.0, out * log(base)))
+
+
+_pow_scalar = binary("pow_scalar", pow_array, {"input": pow_scalar_gradient}, torch=False,
+                     node="PowBackward0")
+_pow = binary("pow", pow_array, {"input": pow_base_gradient, "other": pow_exponent_gradient},
+              torch=False, node="PowBackward1")
+_pow_number = binary("pow_number", pow_array, {"other": pow_exponent_gradient}, torch=False,
+                     node="PowBackward2")
+
+
+@public(inplace=True)
+def pow(input: Any, exponent: Any) -> Tensor:
+    """``input ** exponent``, broadcast; either may be a number (``torch.pow``)."""
+    if not isinstance(exponent, Tensor):
+        return _pow_scalar(input, exponent)
+    return _pow(input, exponent) if isinstance(input, Tensor) else _pow_number(input, exponent)
+
+
+@public(inplace=True)
+def float_power(input: Any, exponent: Any) -> Tensor:
+    """``input ** exponent`` in float64 or complex128 (``torch.float_power``)."""
+    complex_ = any(isinstance(v, builtins.complex) or isinstance(v, Tensor) and v.is_complex()
+                   for v in (input, exponent))
+    wide = types.complex128 if complex_ else types.float64
+    convert = (lambda v: v.to(wide) if isinstance(v, Tensor) else v)
+    return pow(convert(input), convert(exponent))
+
+
+def larger_gradient(g: Tensor, input: Any, other: Any) -> Tensor:
+    """Gradient for the larger operand; equals share it."""
+    return g * ((input > other) * 1.0 + (input == other) * 0.5).to(g.dtype)  # type: ignore[union-attr]
+
+
+maximum = binary("maximum", np.maximum,
+                 {"input": larger_gradient,
+                  "other": lambda g, input, other: larger_gradient(g, other, input)},
+                 inplace=False)
+minimum = binary("minimum", np.minimum,
+                 {"input": lambda g, input, other: larger_gradient(g, other, input),
+                  "other": larger_gradient}, inplace=False)
+fmax = binary("fmax", np.fmax,
+              {"input": lambda g, input, other: mask((input >= other) | isnan(other), g),
+               "other": lambda g, input, other: mask(~((input >= other) | isnan(other)), g)},
+              inplace=False)
+fmin = binary("fmin", np.fmin,
+              {"input": lambda g, input, other: mask((input <= other) | isnan(other), g),
+               "other": lambda g, input, other: mask(~((input <= other) | isnan(other)), g)},
+              inplace=False)
+atan2 = binary("atan2", np.arctan2,
+               {"input": lambda g, input, other: g * other / (input * input + other * other),
+                "other": lambda g, input, other: -g * input / (input * input + other * other)},
+               floats=True, aliases=("arctan2",))
+hypot = binary("hypot", np.hypot, {"input": lambda g, input, out: g * (input / out),
+                                   "other": lambda g, other, out: g * (other / out)})
+logaddexp = binary("logaddexp", np.logaddexp,
+                   {"input": lambda g, input, out: g * exp(input - out),
+                    "other": lambda g, other, out: g * exp(other - out)}, inplace=False)
+logaddexp2 = binary("logaddexp2", np.logaddexp2,
+                    {"input": lambda g, input, out: g * exp2(input - out),
+                     "other": lambda g, other, out: g * exp2(other - out)}, inplace=False)
+copysign = binary("copysign", np.copysign,
+                  {"input": lambda g, input, out: mask(input != 0, g * sign(input) * sign(out)),
+                   "other": lambda g: g * 0}, floats=True)
+xlogy = binary("xlogy", lambda x, y: np.where((x == 0) & ~np.isnan(y), 0, x * np.log(y)),
+               {"input": lambda g, input, other: g * xlogy_slope(input, other),
+                "other": lambda g, input, other: g * input / other}, floats=True,
+               aliases=("special_xlogy",))
+
+
+def xlogy_slope(input: Any, other: Any) -> Any:
+    """Slope of x log y along x: log y, but 0 where x is 0 and y not above it."""
+    logarithm = log(other) if isinstance(other, Tensor) else math.log(other)
+    return where((input == 0) & (other <= 0), 0.0, logarithm)
+
+
+ldexp_array = (lambda x, y: x * np.exp2(y))
+ldexp = binary("ldexp", ldexp_array,
+               {"input": lambda g, other: g * 2.0 ** other,
+                "other": lambda g, out: g * out * LN2}, floats=True)
+nextafter = binary("nextafter", np.nextafter)
+heaviside = binary("heaviside", lambda x, y: np.where(
+    np.isnan(x), x, np.heaviside(x, y)).astype(x.dtype))
+gcd = binary("gcd", np.gcd)
+lcm = binary("lcm", np.lcm)
+
+# Comparison and logic: no gradient.
+
+eq = binary("eq", np.equal)
+ne = binary("ne", np.not_equal, aliases=("not_equal",))
+lt = binary("lt", np.less, aliases=("less",))
+le = binary("le", np.less_equal, aliases=("less_equal",))
+gt = binary("gt", np.greater, aliases=("greater",))
+ge = binary("ge", np.greater_equal, aliases=("greater_equal",))
+logical_and = binary("logical_and", np.logical_and)
+logical_or = binary("logical_or", np.logical_or)
+logical_xor = binary("logical_xor", np.logical_xor)
+bitwise_and = binary("bitwise_and", np.bitwise_and)
+bitwise_or = binary("bitwise_or", np.bitwise_or)
+bitwise_xor = binary("bitwise_xor", np.bitwise_xor)
+bitwise_left_shift = binary("bitwise_left_shift", np.left_shift)
+bitwise_right_shift = binary("bitwise_right_shift", np.right_shift)
+
+# Three arguments: promoted together, then one row.
+
+_where = op("where", lambda condition, input, other: np.where(condition, input, other), {"input": lambda g, condition: where(condition, g, 0.0),
+     "other": lambda g, condition: where(condition, 0.0, g)})
+
+
+def same_type(*values: Any) -> list[Any]:
+    """Tensors and numbers as tensors and numbers of one type (casts are followed)."""
+    row = common([getattr(value, "_array", value) for value in values])
+    return [value.to(row) if isinstance(value, Tensor) and value._array.dtype != row.numpy
+            else value for value in values]
+
+
+def where(condition: Any, input: Any = None, other: Any = None) -> Any:
+    """`input` where `condition` holds, else `other`; alone: indices of what holds."""
+    if input is None and other is None:
+        return condition.nonzero(as_tuple=True)
+    input, other = same_type(input, other)
+    arrays = operands(*(getattr(value, "_array", value) for value in (input, other)))
+    values = [value if isinstance(value, Tensor) else array
+              for value, array in zip((input, other), arrays, strict=True)]
+    return _where(condition, *values)
+
+
+TORCH["where"] = where
+
+
+@public(torch=False, name="where")
+def where_method(input: Tensor, condition: Tensor, other: Any) -> Any:
+    """`input` where `condition` holds, else `other`."""
+    return where(condition, input, other)
+
+
+def clamp_array(x: Any, low: Any, high: Any) -> Any:
+    """x between low and high; the upper bound wins where they cross, NaN stays."""
+    if low is not None:
+        x = np.maximum(x, low)
+    return x if high is None else np.minimum(x, high)
+
+
+def clamp_gradient(g: Tensor, input: Tensor, low: Any, high: Any) -> Tensor:
+    inside = True
+    if low is not None:
+        inside = inside & (input >= low)
+    if high is not None:
+        inside = inside & (input <= high)
+    return mask(inside, g)  # type: ignore[arg-type]
+
+
+_clamp = op("clamp", lambda input, low, high: clamp_array(input, low, high),
+            {"input": clamp_gradient,
+             "low": lambda g, input, low, high: mask(
+                 (input < low) if high is None else (input < low) & (low < high), g),
+             "high": lambda g, input, low, high: mask(
+                 (input > high) if low is None else (input > high) | (low >= high), g)},
+            node="ClampBackward1")
+
+
+@public(inplace=True, aliases=("clip",))
+def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
+    """`input` limited to [`min`, `max`]; numbers or tensors (``torch.clamp``)."""
+    if min is None and max is None:
+        raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
+    given = [value for value in (input, min, max) if value is not None]
+    row = common([getattr(value, "_array", value) for value in given])
+    if input._array.dtype != row.numpy:
+        input = input.to(row)
+    low, high = (value.to(row) if isinstance(value, Tensor) else value
+                 for value in (min, max))
+    return _clamp(input, low, high)
+
+
+@public(inplace=True)
+def clamp_min(input: Tensor, min: Any) -> Tensor:
+    """`input` limited to at least `min`."""
+    return clamp(input, min, None)
+
+
+@public(inplace=True)
+def clamp_max(input: Tensor, max: Any) -> Tensor:
+    """`input` limited to at most `max`."""
+    return clamp(input, None, max)
+
+
+def lerp_array(input: Any, end: Any, weight: Any) -> Any:
+    """From input to end, computed from the nearer side as PyTorch does."""
+    near = np.abs(weight) < 0.5
+    step = end - input
+    if not isinstance(near, np.ndarray):
+        return input + weight * step if near else end - step * (1 - weight)
+    return np.where(near, input + weight * step, end - step * (1 - weight)).astype(step.dtype)
+
+
+_lerp = op("lerp", lambda input, end, weight: lerp_array(input, end, weight),
+           {"input": lambda g, weight: g * conj(1 - weight),
+            "end": lambda g, weight: g * conj(weight),
+            "weight": lambda g, input, end: g * conj(end - input)})
+
+
+@public(inplace=True)
+def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
+    """``input + weight * (end - input)`` (``torch.lerp``)."""
+    if end._array.dtype != input._array.dtype:
+        raise RuntimeError(f"expected dtype {_plain(input)} for `end` but got dtype {_plain(end)}")
+    return _lerp(input, end, weight)
+
+
+def _plain(tensor: Tensor) -> str:
+    names = {"float32": "float", "float64": "double", "int64": "long int", "int32": "int"}
+    return names.get(tensor.dtype.name, tensor.dtype.name)
+
+
+@public(inplace=True)
+def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
+    """``input + value * tensor1 * tensor2`` (``torch.addcmul``)."""
+    product = tensor1 * tensor2
+    return _add(input, product if value == 1 else value * product)
+
+
+@public(inplace=True)
+def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
+    """``input + value * tensor1 / tensor2`` (``torch.addcdiv``)."""
+    if all(t.dtype.kind < types.FLOATING for t in (tensor1, tensor2)):
+        raise RuntimeError(
+            "Integer division with addcdiv is no longer supported, and in a future  release "
+            "addcdiv will perform a true division of tensor1 and tensor2. The historic addcdiv "
+            "behavior can be implemented as (input + value * torch.trunc(tensor1 / tensor2))."
+            "to(input.dtype) for integer inputs and as (input + value * tensor1 / tensor2) for "
+            "float inputs. The future addcdiv behavior is just the latter implementation: (input "
+            "+ value * tensor1 / tensor2), for all dtypes.")
+    quotient = (tensor1 if value == 1 else value * tensor1) / tensor2
+    return _add(input, quotient)
+
+
+@public(inplace=True)
+def nan_to_num(input: Tensor, nan: float | None = None, posinf: float | None = None,
+               neginf: float | None = None) -> Tensor:
+    """NaN and infinities replaced; by 0 and the type's limits if nothing is given."""
+    if input.dtype.kind < types.FLOATING:
+        return input.clone()
+    limits = types.finfo(input.dtype)
+    result = where(isnan(input), 0.0 if nan is None else nan, input)
+    result = where(isposinf(input), limits.max if posinf is None else posinf, result)
+    return where(isneginf(input), limits.min if neginf is None else neginf, result)
+
+
+def round_array(input: Any, decimals: Any) -> Any:
+    """To the nearest, halves to the even neighbour."""
+    if input.dtype.kind in "iu":
+        return input.copy()
+    if not decimals:
+        return np.rint(input)
+    scale = input.dtype.type(10.0 ** np.abs(decimals))
+    if decimals > 0:
+        return np.rint(input * scale) / scale
+    return np.rint(input / scale) * scale
+
+
+_round = op("round", lambda input, decimals: round_array(input, decimals),
+            {"input": lambda g: g * 0})
+
+
+@public(inplace=True)
+def round(input: Tensor, *, decimals: int = 0) -> Tensor:
+    """To the nearest integer, or to `decimals` digits; halves go to even (``torch.round``)."""
+    return _round(input, decimals)
+
+
+# Complex numbers.
+
+_conj = op("conj", lambda input: np.conj(input), {"input": lambda g: g.conj()},
+           node="ConjBackward0")
+_real = op("real", lambda input: input.real, {"input": lambda g: g + 0j}, view=True)
+_imag = op("imag", lambda input: input.imag, {"input": lambda g: g * 1j}, view=True)
+_complex = op("complex", lambda real, imag: real + 1j * imag,
+              {"real": lambda g: g.real, "imag": lambda g: g.imag})
+_angle = op("angle", lambda input: np.where(np.isnan(input), input, np.angle(input)).astype(
+    input.real.dtype) if input.dtype.kind != "c" else np.angle(input),
+    {"input": lambda g, input: angle_gradient(g, input)})
+
+
+def angle_gradient(g: Tensor, input: Tensor) -> Tensor:
+    if not input.is_complex():
+        return g * 0
+    size = abs(input)
+    return where(size == 0, 0.0j, (g * 1j) * input / where(size == 0, 1.0, size * size))
+
+
+@public(aliases=("conj_physical", "resolve_conj"), out=False)
+def conj_(input: Tensor) -> Tensor:
+    """The complex conjugate; a real tensor is returned itself."""
+    return _conj(input) if input.is_complex() else input
+
+
+for _registry in (TORCH, METHODS):
+    _registry["conj"] = _registry.pop("conj_")
+METHODS["resolve_neg"] = TORCH["resolve_neg"] = lambda input: input
+
+
+@public(method=False, out=False)
+def real(input: Tensor) -> Tensor:
+    """The real part, a view; a real tensor is returned itself."""
+    return _real(input) if input.is_complex() else input
+
+
+@public(method=False, out=False)
+def imag(input: Tensor) -> Tensor:
+    """The imaginary part, a view; RuntimeError for real tensors."""
+    if not input.is_complex():
+        raise RuntimeError("imag is not implemented for tensors with non-complex dtypes.")
+    return _imag(input)
+
+
+METHODS["real"] = property(real)
+METHODS["imag"] = property(imag)
+
+
+@public(method=False)
+def complex(real: Tensor, imag: Tensor) -> Tensor:
+    """A complex tensor of two real ones of the same type."""
+    if real._array.dtype != imag._array.dtype:
+        raise RuntimeError(f"Expected object of scalar type {real.dtype.alias} but got scalar type "
+                           f"{imag.dtype.alias} for second argument")
+    return _complex(real, imag)
+
+
+@public
+def angle(input: Tensor) -> Tensor:
+    """The angle of each number, in radians."""
+    if input.dtype.kind < types.FLOATING:
+        input = input.to(types.get_default_dtype())
+    return _angle(input)
+
+
+@public(method=False)
+def polar(abs: Tensor, angle: Tensor) -> Tensor:
+    """Complex numbers of given sizes and angles (radians)."""
+    return complex(abs * cos(angle), abs * sin(angle))
+
+
+# Python's operators: the row's own runner, which answers NotImplemented to foreign operands.
+
+def _swapped(run: Any) -> Any:
+    return lambda self, other: run(other, self)
+
+
+def _augmented(name: str) -> Any:
+    in_place = METHODS[name]
+
+    def method(self: Tensor, other: Any) -> Any:
+        return in_place(self, other) if is_operand(other) else NotImplemented
+    return method
+
+
+def _subtraction(run: Any) -> Any:
+    def method(self: Tensor, other: Any) -> Any:
+        try:
+            return run(self, other)
+        except TypeError:
+            bool_subtraction_refused(self, other)
+            raise
+    return method
+
+
+def _power(self: Tensor, exponent: Any) -> Any:
+    return (_pow if isinstance(exponent, Tensor) else _pow_scalar)(self, exponent)
+
+
+def _power_of(self: Tensor, base: Any) -> Any:
+    return _pow_number(base, self)
+
+
+def _division_of(self: Tensor, other: Any) -> Any:
+    return mul.run(reciprocal(self), other)
+
+
+# symbol: run, run with operands swapped, in-place method
+OPERATORS: dict[str, tuple[Any, Any, str]] = {
+    "add": (_add, _swapped(_add), "add_"),
+    "sub": (_subtraction(_sub), _subtraction(_rsub), "sub_"),
+    "truediv": (_div, _division_of, "div_"),
+    "pow": (_power, _power_of, "pow_"),
+}
+PLAIN_OPERATORS = {"mul": mul, "floordiv": floor_divide, "mod": remainder, "and": bitwise_and,
+                   "or": bitwise_or, "xor": bitwise_xor, "lshift": bitwise_left_shift,
+                   "rshift": bitwise_right_shift}
+for _symbol, _function in PLAIN_OPERATORS.items():
+    _run = _function.run
+    OPERATORS[_symbol] = (_run, _swapped(_run), _function.__name__ + "_")
+for _symbol, (_forward, _backward, _in_place_name) in OPERATORS.items():
+    METHODS[f"__{_symbol}__"] = _forward
+    METHODS[f"__r{_symbol}__"] = _backward
+    METHODS[f"__i{_symbol}__"] = _augmented(_in_place_name)
+for _function in (eq, ne, lt, le, gt, ge):
+    METHODS[f"__{_function.__name__}__"] = _function.run
+METHODS["__neg__"] = neg
+METHODS["__pos__"] = positive
+METHODS["__abs__"] = abs
+METHODS["__invert__"] = bitwise_not

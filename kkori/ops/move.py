@@ -1,0 +1,740 @@
+"""Views and rearrangements: the same elements in another shape or order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from kkori.core import errors
+from kkori.core.layout import CHANNELS_LAST_ORDER, contiguous_format, preserve_format
+from kkori.core.storage import offset_of
+from kkori.ops.table import METHODS, TORCH, method, op, public
+from kkori.tensor import Tensor, dimension, share
+
+
+def lengths(size: tuple[Any, ...]) -> tuple[int, ...]:
+    """Sizes given as ``f(2, 3)`` or as ``f((2, 3))``."""
+    if len(size) == 1 and not isinstance(size[0], (int, np.integer)):
+        found = size[0]
+        if isinstance(found, Tensor):
+            return tuple(found.tolist()) if found.ndim else (int(found),)
+        return tuple(map(int, found))
+    return tuple(map(int, size))
+
+
+# Shape.
+
+def fill_in(shape: Sequence[int], found: Sequence[int]) -> tuple[int, ...]:
+    """`shape` with its -1 worked out; RuntimeError where the elements do not fit."""
+    count = prod(found)
+    if -1 not in shape:
+        if prod(shape) != count:
+            raise invalid_shape(shape, found)
+        return tuple(shape)
+    if any(n < -1 for n in shape):
+        raise RuntimeError(f"invalid shape dimension {min(shape)}")
+    if list(shape).count(-1) > 1:
+        raise RuntimeError("only one dimension can be inferred")
+    rest = -prod(shape)
+    if rest == 0:
+        raise RuntimeError(f"cannot reshape tensor of 0 elements into shape "
+                           f"{errors.of_shape(shape)} because the unspecified dimension size -1 "
+                           "can be any value and is ambiguous")
+    if count % rest:
+        raise invalid_shape(shape, found)
+    return tuple(count // rest if n == -1 else n for n in shape)
+
+
+def invalid_shape(shape: Sequence[int], found: Sequence[int]) -> RuntimeError:
+    return RuntimeError(errors.message(
+        f"shape '{errors.of_shape(shape)}' is invalid for input of size {prod(found)}",
+        what=f"the tensor has shape {errors.of_shape(found)}",
+        fix="let one length be worked out: x.reshape(-1, 1)"))
+
+
+def reshape_array(input: Any, shape: Any) -> Any:
+    """A view where the strides allow it, else a copy."""
+    return input.reshape(shape)
+
+
+RESHAPE_GRADIENT = {"input": lambda g, input_shape: _reshape(g, input_shape)}
+_reshape = op("reshape", reshape_array, RESHAPE_GRADIENT, view=True, node="ViewBackward0")
+_reshape_copied = op("reshape_copied", lambda input, shape: input.reshape(shape),
+                     RESHAPE_GRADIENT, node="UnsafeViewBackward0")
+
+
+def reshape_to(input: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """`input` with its elements in `shape`, -1 worked out."""
+    found = input._array.shape
+    if -1 in shape or prod(shape) != prod(found):
+        shape = fill_in(shape, found)
+    return _reshape(input, shape)
+
+
+@public(method=False, out=False)
+def reshape(input: Tensor, shape: Any) -> Tensor:
+    """The elements in row-major order in `shape`; a view where possible (``torch.reshape``)."""
+    return reshape_to(input, lengths((shape,)))
+
+
+@method(name="reshape")
+def reshape_method(self: Tensor, *shape: Any, **named: Any) -> Tensor:
+    """The elements in row-major order in `shape`; one length may be -1."""
+    return reshape_to(self, lengths(shape or (named["shape"],)))
+
+
+@method
+def view(self: Tensor, *shape: Any, **named: Any) -> Tensor:
+    """The same memory in another shape, or read as another dtype (``Tensor.view``)."""
+    given = shape or (named.get("size", named.get("dtype")),)
+    if hasattr(given[0], "itemsize") and not isinstance(given[0], (int, np.integer)):
+        return view_as_type(self, given[0])
+    wanted = fill_in(lengths(given), self._array.shape)
+    if not self._array.flags.c_contiguous and not viewable(self._array, wanted):
+        raise RuntimeError(
+            "view size is not compatible with input tensor's size and stride (at least one "
+            "dimension spans across two contiguous subspaces). Use .reshape(...) instead.")
+    return _reshape(self, wanted)
+
+
+def viewable(array: Any, shape: tuple[int, ...]) -> bool:
+    """Whether reshaping needs no copy."""
+    return not array.size or bool(np.may_share_memory(array.reshape(shape), array))
+
+
+def view_as_type(input: Tensor, dtype: Any) -> Tensor:
+    """The same bytes read as another type."""
+    result = share(input)
+    result._array = input._array.view(dtype.numpy)
+    result._base = input._base or input
+    return result
+
+
+@method
+def view_as(self: Tensor, other: Tensor) -> Tensor:
+    """The same memory in the shape of `other`."""
+    return self.view(other.shape)
+
+
+@method
+def reshape_as(self: Tensor, other: Tensor) -> Tensor:
+    """The elements in the shape of `other`."""
+    return reshape_to(self, other.shape)
+
+
+@public(out=False)
+def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+    """Dimensions `start_dim` to `end_dim` as one (``torch.flatten``)."""
+    shape = input._array.shape
+    start, end = dimension(start_dim, len(shape)), dimension(end_dim, len(shape))
+    if start > end:
+        raise RuntimeError("flatten() has invalid args: start_dim cannot come after end_dim")
+    if not shape:
+        return reshape_to(input, (1,))
+    if start == end:
+        return input
+    return reshape_to(input, (*shape[:start], prod(shape[start:end + 1]), *shape[end + 1:]))
+
+
+@public(out=False)
+def unflatten(input: Tensor, dim: int, sizes: Any) -> Tensor:
+    """One dimension as several (``torch.unflatten``)."""
+    shape = input._array.shape
+    place = dimension(dim, len(shape))
+    parts = lengths((sizes,))
+    if not parts:
+        raise RuntimeError("unflatten: sizes must be non-empty")
+    if prod(parts) != shape[place] and -1 not in parts:
+        raise RuntimeError(f"unflatten: Provided sizes {list(parts)} don't multiply up to the "
+                           f"size of dim {place} ({shape[place]}) in the input tensor")
+    return reshape_to(input, (*shape[:place], *fill_in(parts, (shape[place],)),
+                              *shape[place + 1:]))
+
+
+@public(out=False)
+def ravel(input: Tensor) -> Tensor:
+    """All elements in one row (``torch.ravel``)."""
+    return reshape_to(input, (-1,))
+
+
+# Repetition without memory.
+
+def expand_array(input: Any, shape: Any) -> Any:
+    """Lengths of 1 stretched by strides of 0."""
+    if input.ndim == 0 and input.__class__ is np.ndarray:
+        return np.ndarray(shape, input.dtype, input, 0, (0,) * len(shape))
+    try:
+        found = np.broadcast_to(input, shape, subok=True)
+    except ValueError:
+        raise not_expandable(input.shape, shape) from None
+    if found.__class__ is np.ndarray and input.flags.writeable:
+        return np.lib.stride_tricks.as_strided(input, found.shape, found.strides)
+    return found
+
+
+def not_expandable(found: Any, shape: Any) -> RuntimeError:
+    for back in range(1, min(len(found), len(shape)) + 1):
+        if found[-back] not in (1, shape[-back]):
+            return RuntimeError(errors.message(
+                f"The expanded size of the tensor ({shape[-back]}) must match the existing size "
+                f"({found[-back]}) at non-singleton dimension {len(shape) - back}.  Target sizes: "
+                f"{errors.of_shape(shape)}.  Tensor sizes: {errors.of_shape(found)}"))
+    return RuntimeError(
+        f"expand(torch.FloatTensor{{{errors.of_shape(found)}}}, size={errors.of_shape(shape)}): "
+        f"the number of sizes provided ({len(shape)}) must be greater or equal to the number of "
+        f"dimensions in the tensor ({len(found)})")
+
+
+_expand = op("expand", expand_array, {"input": lambda g: g}, view=True)
+
+
+@method
+def expand(self: Tensor, *sizes: Any, implicit: bool = False, **named: Any) -> Tensor:
+    """Lengths of 1 stretched to `sizes` without copying; -1 keeps a length."""
+    wanted = lengths(sizes or (named["size"],))
+    found = self._array.shape
+    ahead = len(wanted) - len(found)
+    if -1 in wanted:
+        if -1 in wanted[:max(ahead, 0)]:
+            raise RuntimeError(
+                f"The expanded size of the tensor (-1) isn't allowed in a leading, non-existing "
+                f"dimension {wanted.index(-1)}")
+        wanted = tuple(found[d - ahead] if n == -1 else n for d, n in enumerate(wanted))
+    return _expand(self, wanted)
+
+
+@method
+def expand_as(self: Tensor, other: Tensor) -> Tensor:
+    """Lengths of 1 stretched to the shape of `other`."""
+    return _expand(self, other._array.shape)
+
+
+@public(out=False)
+def broadcast_to(input: Tensor, size: Any) -> Tensor:
+    """`input` stretched to `size` without copying (``torch.broadcast_to``)."""
+    return expand(input, lengths((size,)))
+
+
+@public(method=False, out=False)
+def broadcast_tensors(*tensors: Any) -> list[Tensor]:
+    """All `tensors` stretched to their common shape."""
+    given = tensors[0] if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)) else tensors
+    shape = broadcast_shapes(*(tensor.shape for tensor in given))
+    return [_expand(tensor, tuple(shape)) for tensor in given]
+
+
+@public(method=False, out=False)
+def broadcast_shapes(*shapes: Any) -> Any:
+    """The shape that all `shapes` broadcast to."""
+    from kkori.core.size import Size
+    given = [(shape,) if isinstance(shape, int) else tuple(shape) for shape in shapes]
+    try:
+        return Size(np.broadcast_shapes(*given))
+    except ValueError:
+        raise RuntimeError("Shape mismatch: objects cannot be broadcast to a single shape") \
+            from None
+
+
+# Order of dimensions.
+
+def inverse(order: Sequence[int]) -> tuple[int, ...]:
+    """The permutation that undoes `order`."""
+    return tuple(order.index(d) for d in range(len(order)))
+
+
+_permute = op("permute", lambda input, order: input.transpose(order), {
+    "input": lambda g, order: _permute(g, inverse(order))}, view=True)
+_transpose = op("transpose", lambda input, first, second: input.swapaxes(first, second), {
+    "input": lambda g, first, second: _transpose(g, first, second)}, view=True)
+_t = op("t", lambda input: input.T, {"input": lambda g: _t(g)}, view=True)
+
+
+@public(method=False, out=False)
+def permute(input: Tensor, dims: Any) -> Tensor:
+    """Dimensions in the order `dims` (``torch.permute``)."""
+    ndim = input._array.ndim
+    wanted = lengths((dims,))
+    if len(wanted) != ndim:
+        raise RuntimeError(
+            "permute(sparse_coo): number of dimensions in the tensor input does not match the "
+            f"length of the desired ordering of dimensions i.e. input.dim() = {ndim} is not equal "
+            f"to len(dims) = {len(wanted)}")
+    order = tuple(dimension(d, ndim) for d in wanted)
+    if len(set(order)) != ndim:
+        raise RuntimeError("permute(): duplicate dims are not allowed.")
+    return _permute(input, order)
+
+
+@method(name="permute")
+def permute_method(self: Tensor, *dims: Any, **named: Any) -> Tensor:
+    """Dimensions in the order `dims`."""
+    return permute(self, lengths(dims or (named["dims"],)))
+
+
+@public(out=False, aliases=("swapaxes", "swapdims"))
+def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
+    """Two dimensions exchanged (``torch.transpose``)."""
+    ndim = input._array.ndim
+    first, second = dimension(dim0, ndim), dimension(dim1, ndim)
+    return _transpose(input, first, second) if ndim else input
+
+
+@public(out=False)
+def t(input: Tensor) -> Tensor:
+    """A matrix transposed; vectors and numbers as they are (``torch.t``)."""
+    if input._array.ndim > 2:
+        raise RuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is "
+                           f"{input._array.ndim}D")
+    return _t(input)
+
+
+def reversed_dims(self: Tensor) -> Tensor:
+    """All dimensions in reverse order (``Tensor.T``)."""
+    if self._array.ndim != 2:
+        import warnings
+        warnings.warn(T_WARNING, UserWarning, stacklevel=2)
+    return _permute(self, tuple(reversed(range(self._array.ndim))))
+
+
+T_WARNING = (
+    "The use of `x.T` on tensors of dimension other than 2 to reverse their shape is deprecated "
+    "and it will throw an error in a future release. Consider `x.mT` to transpose batches of "
+    "matrices or `x.permute(*torch.arange(x.ndim - 1, -1, -1))` to reverse the dimensions of a "
+    "tensor.")
+
+
+def matrix_transposed(name: str, conjugate: bool) -> Any:
+    def transposed(self: Tensor) -> Tensor:
+        ndim = self._array.ndim
+        if ndim < 2 and name != "H":
+            raise RuntimeError(f"tensor.{name} is only supported on matrices or batches of "
+                               f"matrices. Got {ndim}-D tensor.")
+        if name == "H" and ndim not in (0, 2):
+            hint = " For batches of matrices, consider using tensor.mH" if ndim > 2 else ""
+            raise RuntimeError("tensor.H is only supported on matrices (2-D tensors). Got "
+                               f"{ndim}-D tensor.{hint}")
+        turned = _transpose(self, ndim - 2, ndim - 1) if ndim else self
+        return turned.conj() if conjugate else turned
+    return transposed
+
+
+METHODS["T"] = property(reversed_dims)
+METHODS["mT"] = property(matrix_transposed("mT", False))
+METHODS["mH"] = property(matrix_transposed("mH", True))
+METHODS["H"] = property(matrix_transposed("H", True))
+TORCH["adjoint"] = METHODS["adjoint"] = matrix_transposed("mH", True)
+
+
+@public(out=False, aliases=("moveaxis",))
+def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
+    """Dimensions `source` moved to places `destination` (``torch.movedim``)."""
+    ndim = input._array.ndim
+    sources = [dimension(d, ndim) for d in lengths((source,))]
+    targets = [dimension(d, ndim) for d in lengths((destination,))]
+    if len(sources) != len(targets):
+        raise RuntimeError(
+            "movedim: Invalid source or destination dims: source "
+            f"({errors.of_shape(lengths((source,)))} dims) should contain the same number of dims "
+            f"as destination ({errors.of_shape(lengths((destination,)))} dims)")
+    rest = iter(d for d in range(ndim) if d not in sources)
+    place = dict(zip(targets, sources, strict=True))
+    return _permute(input, tuple(place[d] if d in place else next(rest) for d in range(ndim)))
+
+
+# Lengths of 1 put in and taken out.
+
+_unsqueeze = op("unsqueeze", lambda input, dim: np.expand_dims(input, dim), {
+    "input": lambda g, input_shape: _reshape(g, input_shape)}, view=True)
+_squeeze = op("squeeze", lambda input, shape: input.reshape(shape), RESHAPE_GRADIENT, view=True,
+              node="SqueezeBackward0")
+
+
+@public(out=False, inplace=False)
+def unsqueeze(input: Tensor, dim: int) -> Tensor:
+    """A dimension of length 1 put in at `dim` (``torch.unsqueeze``)."""
+    return _unsqueeze(input, dimension(dim, input._array.ndim + 1))
+
+
+@public(out=False)
+def squeeze(input: Tensor, dim: Any = None) -> Tensor:
+    """Dimensions of length 1 taken out: all, or those in `dim` (``torch.squeeze``)."""
+    shape = input._array.shape
+    if dim is None:
+        return _squeeze(input, tuple(n for n in shape if n != 1))
+    chosen = {dimension(d, len(shape)) for d in ((dim,) if isinstance(dim, int) else dim)}
+    return _squeeze(input, tuple(n for d, n in enumerate(shape) if n != 1 or d not in chosen))
+
+
+def reshape_in_place(name: str, function: Any) -> None:
+    """`x.squeeze_()` and its like: the tensor itself becomes the view."""
+    def in_place(self: Tensor, *args: Any, **options: Any) -> Tensor:
+        result = function(self, *args, **options)
+        self._storage = self.shared_storage()
+        self._array = result._array
+        if result._requires_grad and self._node is not None:
+            self._node, self._output_nr = result._node, 0
+        return self
+    METHODS[name + "_"] = in_place
+
+
+for _name, _function in {"squeeze": squeeze, "unsqueeze": unsqueeze, "transpose": transpose,
+                         "t": t, "swapaxes": transpose, "swapdims": transpose}.items():
+    reshape_in_place(_name, _function)
+
+# Parts.
+
+_narrow = op("narrow", lambda input, dim, start, length: input[
+    (slice(None),) * dim + (slice(start, start + length),)],
+    {"input": lambda g, input_shape, dim, start, length: _slice_back(
+        g, input_shape, dim, start, start + length, 1)}, view=True, node="SliceBackward0")
+_select = op("select", lambda input, dim, index: input[(slice(None),) * dim + (index, ...)], {
+    "input": lambda g, input_shape, dim, index: _select_back(g, input_shape, dim, index)},
+    view=True)
+_slice = op("slice", lambda input, dim, start, stop, step: input[
+    (slice(None),) * dim + (slice(start, stop, step),)],
+    {"input": lambda g, input_shape, dim, start, stop, step: _slice_back(
+        g, input_shape, dim, start, stop, step)}, view=True)
+
+
+def put(g: Any, shape: Any, place: Any) -> Any:
+    """Zeros of `shape` with `g` at `place`."""
+    found = np.zeros_like(g, shape=shape)
+    found[place] = g
+    return found
+
+
+_slice_back = op("slice_backward", lambda g, shape, dim, start, stop, step: put(
+    g, shape, (slice(None),) * dim + (slice(start, stop, step),)),
+    {"g": lambda g, dim, start, stop, step: _slice(g, dim, start, stop, step)})
+_select_back = op("select_backward", lambda g, shape, dim, index: put(
+    g, shape, (slice(None),) * dim + (index,)),
+    {"g": lambda g, dim, index: _select(g, dim, index)})
+
+
+@public(out=False)
+def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
+    """`length` elements of dimension `dim` from `start` on, a view (``torch.narrow``)."""
+    place = dimension(dim, input._array.ndim)
+    size = input._array.shape[place]
+    begin = int(start)
+    if not -size <= begin <= size:
+        raise IndexError(f"start out of range (expected to be in range of [{-size}, {size}], but "
+                         f"got {begin})")
+    begin = begin + size if begin < 0 else begin
+    if length < 0:
+        raise RuntimeError("narrow(): length must be non-negative.")
+    if begin + length > size:
+        raise RuntimeError(f"start ({begin}) + length ({length}) exceeds dimension size ({size}).")
+    return _narrow(input, place, begin, length)
+
+
+@public(out=False)
+def select(input: Tensor, dim: int, index: Any) -> Tensor:
+    """One index of dimension `dim`, a view without it (``torch.select``)."""
+    if not input._array.ndim:
+        raise IndexError("select() cannot be applied to a 0-dim tensor.")
+    place = dimension(dim, input._array.ndim)
+    size, at = input._array.shape[place], int(index)
+    if not -size <= at < size:
+        raise IndexError(f"select(): index {at} out of range for tensor of size "
+                         f"{errors.of_shape(input._array.shape)} at dimension {place}")
+    return _select(input, place, at % size)
+
+
+def strided_view(array: Any, shape: Any, strides: Any, offset: Any) -> Any:
+    """A view of the buffer of `array` by strides and offset in elements."""
+    owner = array
+    while isinstance(owner.base, np.ndarray):
+        owner = owner.base
+    steps = tuple(s * array.itemsize for s in strides)
+    flat = np.ndarray((owner.size,), array.dtype, owner.reshape(-1, order="K") if not
+                      owner.flags.c_contiguous and not owner.flags.f_contiguous else owner.T
+                      if not owner.flags.c_contiguous else owner)
+    last = offset + sum(s * (n - 1) for s, n in zip(strides, shape, strict=True)) if prod(
+        shape) else 0
+    if last >= owner.size and prod(shape):
+        raise RuntimeError(
+            f"setStorage: sizes {errors.of_shape(shape)}, strides {errors.of_shape(strides)}, "
+            f"storage offset {offset}, and itemsize {array.itemsize} requiring a storage size of "
+            f"{(last + 1) * array.itemsize} are out of bounds for storage of size {owner.nbytes}")
+    return np.lib.stride_tricks.as_strided(flat[offset:], shape, steps)
+
+
+def strided_scatter(g: Any, base_shape: Any, shape: Any, strides: Any, offset: Any) -> Any:
+    """The gradient of a strided view: every element added to where it was read."""
+    flat = np.zeros(prod(base_shape), g.dtype)
+    places = np.full(shape, offset)
+    for d, (n, step) in enumerate(zip(shape, strides, strict=True)):
+        places += (np.arange(n) * step).reshape((-1,) + (1,) * (len(shape) - d - 1))
+    np.add.at(flat, places, g)
+    return flat.reshape(base_shape)
+
+
+_as_strided = op("as_strided", lambda input, shape, strides, offset: strided_view(
+    input, shape, strides, offset), {
+    "input": lambda g, input_shape, shape, strides, offset: _as_strided_back(
+        g, input_shape, shape, strides, offset)}, view=True)
+_as_strided_back = op("as_strided_backward", strided_scatter, {
+    "g": lambda g, shape, strides, offset: _as_strided(g, shape, strides, offset)})
+
+
+@public(out=False)
+def as_strided(input: Tensor, size: Any, stride: Any, storage_offset: int | None = None) -> Tensor:
+    """A view of the storage by strides, in elements (``torch.as_strided``)."""
+    offset = offset_of(input._array, input.shared_storage()) if storage_offset is None \
+        else storage_offset
+    return _as_strided(input, lengths((size,)), lengths((stride,)), offset)
+
+
+@public
+def as_strided_scatter(input: Tensor, src: Tensor, size: Any, stride: Any,
+                       storage_offset: int | None = None) -> Tensor:
+    """A copy of `input` with `src` written to the strided view of it."""
+    result = input.clone()
+    as_strided(result, size, stride, storage_offset or 0).copy_(src)
+    return result
+
+
+# Copies.
+
+def clone_array(input: Any, order: Any) -> Any:
+    """A copy, in the same order of dimensions or row-major."""
+    return input.copy(order)
+
+
+_clone = op("clone", clone_array, {"input": lambda g: g})
+
+
+@public(out=False)
+def clone(input: Tensor, *, memory_format: Any = preserve_format) -> Tensor:
+    """A copy that gradients flow through (``torch.clone``)."""
+    return _clone(input, memory_order(memory_format))
+
+
+def memory_order(memory_format: Any) -> str:
+    """NumPy's letter for a memory format."""
+    return "K" if memory_format is preserve_format else "C"
+
+
+@method
+def contiguous(self: Tensor, memory_format: Any = contiguous_format) -> Tensor:
+    """Itself if its elements lie in row-major order, else a copy in which they do."""
+    if memory_format in CHANNELS_LAST_ORDER:
+        return in_channels_last(self, CHANNELS_LAST_ORDER[memory_format])
+    return self if self._array.flags.c_contiguous else _clone(self, "C")
+
+
+def in_channels_last(input: Tensor, order: tuple[int, ...]) -> Tensor:
+    """A copy whose channels lie next to each other in memory."""
+    if input._array.transpose(order).flags.c_contiguous:
+        return input
+    return _permute(_clone(_permute(input, order), "C"), inverse(order))
+
+
+@method
+def is_contiguous(self: Tensor, memory_format: Any = contiguous_format) -> bool:
+    """Whether elements lie in row-major order (or the given order)."""
+    if memory_format in CHANNELS_LAST_ORDER:
+        return bool(self._array.transpose(CHANNELS_LAST_ORDER[memory_format]).flags.c_contiguous)
+    return bool(self._array.flags.c_contiguous)
+
+
+# Joining.
+
+def cat_array(dim: Any, *tensors: Any) -> Any:
+    return np.concatenate(tensors, dim)
+
+
+def cat_gradient(g: Tensor, dim: int, needs: Any, args_shapes: Any) -> Any:
+    found: list[Any] = [None]
+    start = 0
+    for need, shape in zip(needs[1:], args_shapes[1:], strict=True):
+        length = shape[dim]
+        found.append(_narrow(g, dim, start, length) if need else None)
+        start += length
+    return found
+
+
+_cat = op("cat", cat_array, cat_gradient)
+
+
+def not_legacy_empty(tensor: Tensor) -> bool:
+    """PyTorch skips empty one-dimensional tensors in cat()."""
+    return tensor._array.shape != (0,)
+
+
+@public(aliases=("concat", "concatenate"), method=False)
+def cat(tensors: Any, dim: int = 0) -> Tensor:
+    """Tensors joined along `dim`; their other lengths must agree (``torch.cat``)."""
+    from kkori.ops.elementwise import same_type
+    given = list(tensors)
+    if not given:
+        raise ValueError("torch.cat(): expected a non-empty list of Tensors")
+    checked_tensors("cat", given)
+    for place, tensor in enumerate(given):
+        if not tensor._array.ndim:
+            raise RuntimeError(
+                f"zero-dimensional tensor (at position {place}) cannot be concatenated")
+    given = same_type(*given)
+    parts = [tensor for tensor in given if not_legacy_empty(tensor)] or given[:1]
+    place = dimension(dim, parts[0]._array.ndim)
+    check_joinable(parts, place)
+    return _cat(place, *parts)
+
+
+def checked_tensors(name: str, given: list[Any]) -> None:
+    for place, tensor in enumerate(given):
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"expected Tensor as element {place} in argument 0, but got "
+                            f"{type(tensor).__name__}")
+
+
+def check_joinable(parts: list[Tensor], dim: int) -> None:
+    """RuntimeError where lengths other than `dim` differ."""
+    first = parts[0]._array.shape
+    for number, tensor in enumerate(parts):
+        shape = tensor._array.shape
+        if len(shape) != len(first):
+            raise RuntimeError(f"Tensors must have same number of dimensions: got {len(first)} "
+                               f"and {len(shape)}")
+        for d, (a, b) in enumerate(zip(first, shape, strict=True)):
+            if d != dim and a != b:
+                raise RuntimeError(errors.message(
+                    f"Sizes of tensors must match except in dimension {dim}. Expected size {a} "
+                    f"but got size {b} for tensor number {number} in the list.",
+                    what=f"shapes: {errors.of_shape(first)} and {errors.of_shape(shape)}"))
+
+
+@public(method=False)
+def stack(tensors: Any, dim: int = 0) -> Tensor:
+    """Tensors of one shape joined along a new dimension (``torch.stack``)."""
+    given = list(tensors)
+    if not given:
+        raise RuntimeError("stack expects a non-empty TensorList")
+    checked_tensors("stack", given)
+    first = given[0]._array.shape
+    for place, tensor in enumerate(given):
+        if tensor._array.shape != first:
+            raise RuntimeError(errors.message(
+                f"stack expects each tensor to be equal size, but got {errors.of_shape(first)} at "
+                f"entry 0 and {errors.of_shape(tensor._array.shape)} at entry {place}"))
+    from kkori.ops.elementwise import same_type
+    return _stack(dimension(dim, len(first) + 1), *same_type(*given))
+
+
+def stack_gradient(g: Tensor, dim: int, needs: Any) -> Any:
+    return [None, *(_select(g, dim, k) if need else None for k, need in enumerate(needs[1:]))]
+
+
+def stack_array(dim: Any, *tensors: Any) -> Any:
+    return np.stack(tensors, dim)
+
+
+_stack = op("stack", stack_array, stack_gradient)
+
+
+# Taking apart.
+
+def unbind_array(input: Any, dim: Any) -> Any:
+    return tuple(np.moveaxis(input, dim, 0)[k] if input.ndim > 1 else input[k, ...]
+                 for k in range(input.shape[dim]))
+
+
+def filled(gs: Any, shapes: Any) -> list[Tensor]:
+    """Gradients of several outputs with zeros for those that got none."""
+    some = next(g for g in gs if g is not None)
+    return [some.new_zeros(shape) if g is None else g
+            for g, shape in zip(gs, shapes, strict=True)]
+
+
+def unbind_gradient(gs: Any, input_shape: Any, dim: int) -> Tensor:
+    shape = input_shape[:dim] + input_shape[dim + 1:]
+    return stack(filled(gs, [shape] * len(gs)), dim)
+
+
+_unbind = op("unbind", unbind_array, {"input": unbind_gradient}, outputs=("parts",), view=True)
+
+
+@public(out=False)
+def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
+    """The slices along `dim`, views without it (``torch.unbind``)."""
+    if not input._array.ndim:
+        raise RuntimeError("Dimension specified as 0 but tensor has no dimensions")
+    return _unbind(input, dimension(dim, input._array.ndim))
+
+
+def split_array(input: Any, sizes: Any, dim: Any) -> Any:
+    ahead = (slice(None),) * dim
+    ends = np.cumsum(sizes).tolist()
+    return tuple(input[(*ahead, slice(end - size, end))]
+                 for size, end in zip(sizes, ends, strict=True))
+
+
+def split_gradient(gs: Any, input_shape: Any, sizes: Any, dim: int) -> Tensor:
+    shapes = [input_shape[:dim] + (size,) + input_shape[dim + 1:] for size in sizes]
+    return cat(filled(gs, shapes), dim)
+
+
+_split = op("split", split_array, {"input": split_gradient}, outputs=("parts",), view=True)
+
+
+@public(out=False)
+def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
+    """Parts along `dim`: of one size (the last may be shorter), or of given sizes."""
+    place = dimension(dim, tensor._array.ndim)
+    length = tensor._array.shape[place] if tensor._array.ndim else 0
+    if not tensor._array.ndim:
+        raise RuntimeError("split expects at least a 1-dimensional tensor")
+    if isinstance(split_size_or_sections, (int, np.integer)):
+        sizes = equal_parts(length, int(split_size_or_sections))
+    else:
+        sizes = [int(size) for size in split_size_or_sections]
+        if sum(sizes) != length or any(size < 0 for size in sizes):
+            raise RuntimeError(
+                f"split_with_sizes expects split_sizes to sum exactly to {length} (input tensor's "
+                f"size at dimension {place}), but got split_sizes={errors.of_shape(sizes)}")
+    return _split(tensor, tuple(sizes), place)
+
+
+def equal_parts(length: int, size: int) -> list[int]:
+    if size < 0:
+        raise RuntimeError(f"split expects split_size be non-negative, but got split_size={size}")
+    if size == 0 and length:
+        raise RuntimeError(f"split_size can only be 0 if dimension size is 0, but got dimension "
+                           f"size of {length}")
+    whole, rest = divmod(length, size) if size else (0, 0)
+    return [size] * whole + ([rest] if rest or not whole else [])
+
+
+@public(out=False)
+def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
+    """At most `chunks` parts of equal size along `dim` (``torch.chunk``)."""
+    if not input._array.ndim:
+        raise RuntimeError("chunk expects at least a 1-dimensional tensor")
+    if chunks <= 0:
+        raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
+    length = input._array.shape[dimension(dim, input._array.ndim)]
+    return split(input, max(-(-length // chunks), 1) if length else 0, dim)
+
+
+METHODS["split"] = lambda self, split_size, dim=0: split(self, split_size, dim)
+TORCH["split_with_sizes"] = METHODS["split_with_sizes"] = METHODS["split"]
+
+# Order of elements.
+
+_flip = op("flip", lambda input, dims: np.flip(input, dims).copy() if dims else input.copy(), {
+    "input": lambda g, dims: _flip(g, dims)})
+
+
+@public(method=False)
+def flip(input: Tensor, dims: Any) -> Tensor:
+    """Elements in reverse order along `dims`, a copy (``torch.flip``)."""
+    from kkori.ops.reduce import axes_of
+    chosen = lengths((dims,))
+    return _flip(input, axes_of(chosen, input._array.ndim) or ())
+
+
+METHODS["flip"] = lambda self, *dims: flip(self, lengths(dims))

@@ -1,0 +1,268 @@
+"""The table: what a row is, and how names, methods, in-place forms and `out=` come from it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from kkori.autograd.graph import (
+    ALL_SHAPES,
+    NEEDS,
+    OUTPUT,
+    REST,
+    SHAPE,
+    VALUE,
+    node_type,
+)
+from kkori.autograd.views import overwrite
+from kkori.core import errors
+from kkori.core.meta import MetaArray
+from kkori.run.immediate import binary_caller, caller, unary_caller
+from kkori.tensor import Tensor
+
+__all__ = ["TABLE", "TORCH", "METHODS", "op", "unary", "binary", "public", "method", "Op"]
+
+TABLE: dict[str, Op] = {}  # every row, by name
+TORCH: dict[str, Callable[..., Any]] = {}  # torch.<name>
+METHODS: dict[str, Any] = {}  # Tensor.<name>
+
+Rule = Callable[..., Any]
+
+
+class Op:
+    """One row: an operation, its array rule, its gradient rules, and what kind it is."""
+
+    __slots__ = ("name", "kind", "array", "args", "outputs", "view", "node_type", "node_name",
+                 "differentiable", "plan", "rules", "joint", "joint_picks", "keeps_values")
+
+    def __init__(self, name: str, kind: str, array: Rule, args: Sequence[str], grad: Any,
+                 outputs: Sequence[str], view: bool, node: str | None) -> None:
+        if name in TABLE:
+            raise ValueError(f"op table: there are two rows called '{name}'")
+        self.name, self.kind, self.array, self.args = name, kind, array, tuple(args)
+        self.outputs, self.view = tuple(outputs), view
+        self.node_name = node or _camel(name) + "Backward0"
+        self.node_type: Any = None
+        self.differentiable = grad is not None
+        self.plan: list[tuple[int, int | None]] = []
+        self.rules: list[tuple[Rule | None, list[int]]] = []
+        self.joint: Rule | None = None
+        self.joint_picks: list[int] = []
+        if callable(grad):
+            self.joint, self.joint_picks = grad, self._picks(grad)
+        elif grad is not None:
+            self._per_argument(grad)
+        self.keeps_values = any(what in (VALUE, OUTPUT) for what, _ in self.plan)
+        TABLE[name] = self
+
+    def _per_argument(self, grad: dict[str, Rule]) -> None:
+        unknown = set(grad) - set(self.args)
+        if unknown:
+            raise ValueError(f"op table: '{self.name}' has no argument {sorted(unknown)}")
+        for arg in self.args:
+            rule = grad.get(arg)
+            self.rules.append((rule, self._picks(rule) if rule is not None else []))
+
+    def _picks(self, rule: Rule) -> list[int]:
+        """Places in `plan` of what a gradient rule's parameters name."""
+        names = rule.__code__.co_varnames[:rule.__code__.co_argcount]
+        if not names or names[0] not in ("g", "gs"):
+            raise ValueError(f"op table: a gradient rule of '{self.name}' must start with g")
+        picks = []
+        for name in names[1:]:
+            item = self._wanted(name)
+            if item not in self.plan:
+                self.plan.append(item)
+            picks.append(self.plan.index(item))
+        return picks
+
+    def _wanted(self, name: str) -> tuple[int, int | None]:
+        if name == "needs":
+            return NEEDS, None
+        if name == "args_shapes":
+            return ALL_SHAPES, None
+        if name == "rest":
+            return REST, len(self.args)
+        if name in self.outputs:
+            return OUTPUT, self.outputs.index(name)
+        if name == "out" and not self.outputs:
+            return OUTPUT, None
+        if name in self.args:
+            return VALUE, self.args.index(name)
+        if name.endswith("_shape") and name[:-6] in self.args:
+            return SHAPE, self.args.index(name[:-6])
+        raise ValueError(f"op table: '{self.name}' has nothing called '{name}' to save")
+
+    def make_node_type(self) -> Any:
+        self.node_type = node_type(self.node_name)
+        return self.node_type
+
+
+def _camel(name: str) -> str:
+    return "".join(part[:1].upper() + part[1:] for part in name.split("_"))
+
+
+def op(name: str, array: Rule, grad: Any = None, *, outputs: Sequence[str] = (),
+       view: bool = False, node: str | None = None, kind: str = "general") -> Callable[..., Any]:
+    """A row whose array rule takes arrays and plain arguments; returns the function to call."""
+    code = array.__code__
+    args = code.co_varnames[:code.co_argcount]
+    return caller(Op(name, kind, array, args, grad, outputs, view, node))
+
+
+def unary(name: str, array: Rule, grad: Rule | None = None, *, floats: bool = False,
+          torch: bool = True, inplace: bool = True, node: str | None = None,
+          aliases: Sequence[str] = (), doc: str = "") -> Callable[..., Tensor]:
+    """An elementwise row of one argument. `floats`: integer input becomes floating."""
+    rules = None if grad is None else {"input": grad}
+    row = Op(name, "unary", array, ("input",), rules, (), False, node)
+    run = unary_caller(row, floats)
+    if not torch:
+        return run
+
+    def call(input: Tensor, *, out: Tensor | None = None) -> Tensor:
+        try:
+            result = run(input)
+        except AttributeError:
+            if isinstance(input, Tensor):
+                raise
+            raise not_a_tensor(name, "input", 1, input) from None
+        return result if out is None else write(out, result)
+
+    call.__doc__ = doc or f"``torch.{name}``: elementwise, same shape as `input`."
+    return _publish(name, call, inplace, aliases)
+
+
+def binary(name: str, array: Rule, grad: dict[str, Rule] | None = None, *, floats: bool = False,
+           torch: bool = True, inplace: bool = True, node: str | None = None,
+           aliases: Sequence[str] = (), doc: str = "") -> Callable[..., Tensor]:
+    """An elementwise row of two arguments, broadcast and promoted together."""
+    row = Op(name, "binary", array, ("input", "other"), grad, (), False, node)
+    run = binary_caller(row, floats)
+    if not torch:
+        return run
+
+    def call(input: Any, other: Any, *, out: Tensor | None = None) -> Tensor:
+        result = run(input, other)
+        if result is NotImplemented:
+            raise not_a_tensor(name, "other", 2, other)
+        return result if out is None else write(out, result)
+
+    call.__doc__ = doc or f"``torch.{name}``: elementwise, `input` and `other` broadcast together."
+    call.run = run
+    return _publish(name, call, inplace, aliases)
+
+
+def _publish(name: str, call: Any, inplace: bool, aliases: Sequence[str]) -> Any:
+    for alias in (name, *aliases):
+        TORCH[alias] = METHODS[alias] = call
+        if inplace:
+            METHODS[alias + "_"] = _in_place(alias, call)
+            if call.__code__.co_argcount == 1:
+                TORCH[alias + "_"] = METHODS[alias + "_"]
+    call.__name__ = call.__qualname__ = name
+    call.__module__ = "torch"
+    return call
+
+
+def _in_place(name: str, call: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    def method(self: Tensor, *args: Any, **options: Any) -> Tensor:
+        return overwrite(self, call(self, *args, **options))
+    method.__name__ = method.__qualname__ = name + "_"
+    method.__doc__ = f"In-place form of ``{name}``."
+    return method
+
+
+NUMPY_SPELLINGS = {"axis": "dim", "keepdims": "keepdim", "x": "input", "a": "input", "x1": "input",
+                   "x2": "other"}
+
+
+def public(function: Callable[..., Any] | None = None, *, name: str | None = None,
+           aliases: Sequence[str] = (), torch: bool = True, method: bool = True,
+           out: bool = True, inplace: bool = False) -> Any:
+    """Make a function PyTorch's: ``torch.<name>``, ``Tensor.<name>``, ``out=``, ``<name>_``."""
+    if function is None:
+        return functools.partial(public, name=name, aliases=aliases, torch=torch, method=method,
+                                 out=out, inplace=inplace)
+    called = name or function.__name__
+    code = function.__code__
+    known = frozenset(code.co_varnames[:code.co_argcount + code.co_kwonlyargcount])
+    inner = function
+
+    def call(*args: Any, **options: Any) -> Any:
+        if options:
+            target = options.pop("out", None) if out else None
+            options = {_spelling(key, known): value for key, value in options.items()}
+            result = inner(*args, **options)
+            return result if target is None else write(target, result)
+        return inner(*args)
+
+    functools.update_wrapper(call, function)
+    call.__name__ = call.__qualname__ = called
+    for alias in (called, *aliases):
+        if torch:
+            TORCH[alias] = call
+        if method:
+            METHODS[alias] = call
+        if inplace:
+            METHODS[alias + "_"] = _in_place(alias, call)
+    return call
+
+
+def _spelling(key: str, known: frozenset[str]) -> str:
+    return key if key in known else NUMPY_SPELLINGS.get(key, key)
+
+
+def method(function: Any = None, *, name: str | None = None) -> Any:
+    """Make a function a method of Tensor only."""
+    if function is None:
+        return functools.partial(method, name=name)
+    METHODS[name or function.__name__] = function
+    return function
+
+
+def write(target: Any, result: Any) -> Any:
+    """``out=``: resize `target` to the result's shape where needed and fill it."""
+    if isinstance(target, (tuple, list)):
+        for part, value in zip(target, result, strict=True):
+            write(part, value)
+        return type(result)(*target) if hasattr(result, "_fields") else tuple(target)
+    if result._requires_grad or target._requires_grad:
+        raise RuntimeError(
+            "functions with out=... arguments don't support automatic differentiation, but one "
+            "of the arguments requires grad.")
+    if target._array.shape != result._array.shape:
+        target.resize_(result._array.shape)
+    return overwrite(target, result)
+
+
+def not_a_tensor(name: str, argument: str, position: int, found: Any) -> TypeError:
+    """An argument that had to be a tensor."""
+    return TypeError(errors.message(
+        f"{name}(): argument '{argument}' (position {position}) must be Tensor, "
+        f"not {type_name(found)}"))
+
+
+def type_name(value: Any) -> str:
+    """The name of a value's type as PyTorch writes it in messages."""
+    kind = type(value)
+    if kind.__module__ in ("builtins", "torch"):
+        return kind.__name__
+    return kind.__name__ if not kind.__module__.startswith("numpy") else f"numpy.{kind.__name__}"
+
+
+def bind() -> None:
+    """Give Tensor its methods."""
+    for name, function in METHODS.items():
+        setattr(Tensor, name, function)
+
+
+def is_meta(*tensors: Tensor) -> bool:
+    """Whether any of them has shapes only."""
+    return any(isinstance(tensor._array, MetaArray) for tensor in tensors)
+
+
+# The files of the table, in the order in which they build on one another.
+ROOMS = ("elementwise", "move", "reduce", "matmul", "index", "convert", "create")
+LEGACY_TENSORS: dict[str, Any] = {}  # torch.FloatTensor and its like
