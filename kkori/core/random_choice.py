@@ -38,8 +38,9 @@ def _race(generator: Generator, weights: np.ndarray, count: int) -> np.ndarray:
     with np.errstate(all="ignore"):
         speed = weights / waited
     if count == 1:
-        return speed.argmax(-1)[..., None]
-    return np.argsort(-speed, axis=-1, kind="stable")[..., :count]
+        return speed.argmax(-1).reshape(*weights.shape[:-1], 1)
+    first = np.argsort(-speed, axis=-1, kind="stable")[..., :count]
+    return np.ascontiguousarray(first)
 
 
 def _draw_row(generator: Generator, weights: np.ndarray, count: int) -> np.ndarray:

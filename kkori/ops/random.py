@@ -24,7 +24,7 @@ from kkori.core.generator import Generator, default_generator, unsigned
 from kkori.core.layout import contiguous_format
 from kkori.core.meta import MetaArray
 from kkori.ops.signature import Signatures, Values
-from kkori.ops.table import method, op, public
+from kkori.ops.table import TORCH, method, op, public
 from kkori.tensor import Tensor, wrap
 
 __all__ = [
@@ -97,6 +97,11 @@ def set_state(self: Generator, new_state: Tensor) -> Generator:
 
 Generator.get_state = get_state  # type: ignore[attr-defined]
 Generator.set_state = set_state  # type: ignore[attr-defined]
+
+
+TORCH.update({
+    "manual_seed": manual_seed, "seed": seed, "initial_seed": initial_seed,
+    "get_rng_state": get_rng_state, "set_rng_state": set_rng_state})
 
 
 # ---- checks
@@ -286,8 +291,9 @@ def bernoulli_(self: Tensor, *args: Any, **options: Any) -> Tensor:
         check_bernoulli(self._array, p)
         return fill(self, "BernoulliBackward2",
                     lambda array: random_streams.bernoulli(generator, array, p))
-    if self._array.size:
-        _check_chances(self._array, p._array)
+    if not self._array.size:
+        return self
+    _check_chances(self._array, p._array)
     return fill(self, "BernoulliBackward1",
                 lambda array: random_streams.bernoulli_each(generator, array, p._array))
 
@@ -465,7 +471,13 @@ def empty(shape: tuple[int, ...], kind: np.dtype, place: devices.device) -> np.n
     if math.prod(shape) * kind.itemsize > LARGEST:
         raise RuntimeError("Storage size calculation overflowed with sizes="
                            f"{errors.of_shape(shape)}")
-    return np.empty(shape, kind)
+    try:
+        return np.empty(shape, kind)
+    except MemoryError:
+        raise RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate "
+            f"memory: you tried to allocate {math.prod(shape) * kind.itemsize} bytes. Error code "
+            "12 (Cannot allocate memory)") from None
 
 
 def empty_like(array: np.ndarray, kind: np.dtype) -> np.ndarray:

@@ -98,7 +98,7 @@ def bernoulli(*args: Any, **options: Any) -> Tensor:
         _check_chances(input._array, input._array)
     if out is not None and not (switch.on and input._requires_grad):
         if out._array.shape != input._array.shape:
-            out.resize_(tuple(input._array.shape))  # type: ignore[attr-defined]
+            out.resize_(tuple(input._array.shape))
         return fill(out, "BernoulliBackward1", lambda array: random_streams.bernoulli_each(
             generator, array, input._array))
     return _finish("bernoulli", out, _bernoulli(input, generator))

@@ -18,17 +18,13 @@ from kkori.core import dtype as types
 from kkori.core import errors
 from kkori.core.generator import Generator
 from kkori.core.layout import layout, memory_format
+from kkori.ops.table import type_name
 from kkori.tensor import Tensor
 
 __all__ = ["Signatures"]
 
 REQUIRED = object()
 Values = dict[str, Any]
-
-
-def kind_of(value: Any) -> str:
-    """The name of a value's type as PyTorch's messages have it."""
-    return type(value).__name__
 
 
 # ---- what fits a parameter
@@ -80,7 +76,7 @@ def _as_size(value: Any) -> tuple[int, ...]:
     for place, item in enumerate(value):
         if not _is_int(item):
             raise TypeError(f"argument 'size' failed to unpack the object at pos {place + 1} with "
-                            f'error "type must be tuple of ints,but got {kind_of(item)}"')
+                            f'error "type must be tuple of ints,but got {type_name(item)}"')
     size = tuple(int(item) for item in value)
     for length in size:
         if length < 0:
@@ -217,7 +213,7 @@ class Signature:
     def _unfit(self, one: Parameter, given: Any, place: int | None) -> str:
         where = f" (position {place})" if place else ""
         return (f"{self.name}(): argument '{one.name}'{where} must be {one.shown}, not "
-                f"{kind_of(given)}")
+                f"{type_name(given)}")
 
     def _unknown(self, options: Values, given: int) -> str:
         known = [one.name for one in self.parameters]
@@ -262,8 +258,8 @@ class Signatures:
             found = (likely if len(likely) == 1 else self.ways)[0].read(args, options)
             assert isinstance(found, str)
             return found
-        given = ", ".join(map(kind_of, args)) + (", " if args and options else "")
-        given += ", ".join(f"{name}={kind_of(options[name])}" for name in reversed(options))
+        given = ", ".join(map(type_name, args)) + (", " if args and options else "")
+        given += ", ".join(f"{name}={type_name(options[name])}" for name in reversed(options))
         given += ", " if options and not args else ""
         listed = "\n".join(f" * {text[text.index('('):]}" for text in self.texts)
         return (f"{self.ways[0].name}() received an invalid combination of arguments - got "
