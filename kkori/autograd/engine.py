@@ -12,6 +12,9 @@ from kkori.tensor import Tensor, wrap
 __all__ = ["backward", "grad_of"]
 
 
+inspect_results: list[Any] = [None]  # called with each node and its gradients; see anomaly.py
+
+
 class Walk:
     """One backward pass: gradients on their way, by node and by leaf."""
 
@@ -64,6 +67,8 @@ class Walk:
             found = node.apply(g)
             if node.hooks:
                 found = _after(node, found, g)
+            if inspect_results[0] is not None:
+                inspect_results[0](node, found)
             if not self.keep_graph:
                 node.release()
             for target, number, value in zip(node.edges, node.numbers, found, strict=False):
