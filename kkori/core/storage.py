@@ -20,10 +20,11 @@ class Storage:
 
     def owner(self) -> np.ndarray:
         """The array that owns the memory; every view lies inside it."""
-        array = self.array
-        while isinstance(array.base, np.ndarray):
-            array = array.base
-        return array
+        owner = base = self.array
+        while (base := getattr(base, "base", None)) is not None:
+            if isinstance(base, np.ndarray):  # as_strided puts an object of its own between
+                owner = base
+        return owner
 
     def data_ptr(self) -> int:
         """Address of the first byte."""
@@ -34,7 +35,12 @@ class Storage:
         return int(self.owner().nbytes)
 
     size = nbytes
-    __len__ = nbytes
+
+    def __len__(self) -> int:
+        return self.nbytes()
+
+    def __bool__(self) -> bool:
+        return True
 
     def flat(self) -> np.ndarray:
         """The whole buffer as one row of elements, in memory order."""
