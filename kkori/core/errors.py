@@ -173,10 +173,39 @@ def leaf_in_place() -> RuntimeError:
         fix="wrap the update: with torch.no_grad(): w -= 0.1 * w.grad"))
 
 
+# Operations whose kernels PyTorch's messages call by another name.
+KERNELS = {"bitwise_left_shift": "lshift", "bitwise_right_shift": "rshift",
+           "floor_divide": "div_floor"}
+
+
+def not_implemented(name: str, array: Any, error: TypeError) -> Exception:
+    """What to raise where NumPy has no loop for the type of `array`; other errors as they are."""
+    if not str(error).startswith(("ufunc", "The numpy boolean")):
+        return error
+    if name == "neg":
+        return RuntimeError(message(
+            "Negation, the `-` operator, on a bool tensor is not supported. If you are trying to "
+            "invert a mask, use the `~` or `logical_not()` operator instead.", fix="~mask"))
+    return no_kernel(name, array)
+
+
+def no_kernel(name: str, array: Any) -> NotImplementedError:
+    """An operation that does not exist for the type of `array`."""
+    from kkori.core import dtype as types
+    kind = types.of(array.dtype)
+    return NotImplementedError(message(
+        f"\"{KERNELS.get(name, name)}_cpu\" not implemented for '{kind.alias}'",
+        what=f"{name} has no meaning, or no kernel, for {kind!r}",
+        fix="convert first: x.float() or x.long()"))
+
+
 def two_devices(*arrays: Any) -> str:
-    """Operands that live in different places."""
+    """Operands that live in different places, one of which is where there are only shapes."""
     places = ["meta" if type(array).__name__ == "MetaArray" else "cpu" for array in arrays]
+    shapes = " and ".join(f"{of_shape(getattr(array, 'shape', ()))} on {place}"
+                          for array, place in zip(arrays, places, strict=True))
+    other = next(place for place in places if place != places[0])
     return message(
-        "Expected all tensors to be on the same device, but found at least two devices, "
-        f"{places[0]} and {places[1]}!",
-        fix=f"move one of them: x = x.to('{places[1]}')")
+        f"Tensor on device {other} is not on the expected device {places[0]}!",
+        what=f"operands: {shapes}",
+        fix="make both on one device, e.g. torch.ones(2, device=x.device)")

@@ -214,7 +214,18 @@ def array_wrap(self: Tensor, array: Any, context: Any = None, return_scalar: boo
 def scalar_protocol(convert: Any, name: str) -> Any:
     """`float(x)`, `int(x)` and their like."""
     def protocol(self: Tensor) -> Any:
-        return convert(self.item())
+        if self._array.size != 1:
+            raise ValueError(errors.message(
+                "only one element tensors can be converted to Python scalars",
+                what=f"a tensor of shape {errors.of_shape(self._array.shape)}",
+                fix="pick or reduce first: float(x[0]), float(x.mean())"))
+        value = self.item()
+        if value.__class__ is complex and convert is not complex:
+            wanted = "int64_t" if convert is int else "double"
+            raise RuntimeError(errors.message(
+                f"value cannot be converted to type {wanted} without overflow",
+                fix="x.real, x.imag or x.abs()"))
+        return convert(value)
     protocol.__name__ = name
     return protocol
 

@@ -67,18 +67,22 @@ def number_array(value: Any, row: dtype | None) -> Any:
         raise overflow(value, row) from None
 
 
-def overflow(value: Any, row: dtype) -> RuntimeError:
+def overflow(value: Any, row: dtype) -> Exception:
+    """A number too large for its type, or for any."""
     if isinstance(value, int) and not -2**63 <= value < 2**63:
-        return RuntimeError("Overflow when unpacking long long")
-    from kkori.ops.matmul import C_NAMES
-    return RuntimeError(f"value cannot be converted to type {C_NAMES[row.name]} without overflow")
+        return ValueError("Overflow when unpacking long long")
+    limits = types.iinfo(row)
+    return RuntimeError(errors.message(
+        f"value cannot be converted to type {row.name} without overflow",
+        what=f"{value} is not in {row!r}'s range of {limits.min} to {limits.max}",
+        fix="take a type that holds it: dtype=torch.int64"))
 
 
 def sequence_array(data: Any, row: dtype | None) -> Any:
     """An array of nested sequences; all branches must have equal lengths."""
     if isinstance(data, (str, bytes)):
         raise TypeError(f"new(): invalid data type '{type_name(data)}'")
-    if not hasattr(data, "__len__") or not hasattr(data, "__getitem__"):
+    if isinstance(data, dict) or not (hasattr(data, "__len__") and hasattr(data, "__getitem__")):
         if hasattr(data, "__iter__") or not hasattr(data, "__index__"):
             raise RuntimeError(f"Could not infer dtype of {type(data).__name__}")
         return number_array(int(data), row)
@@ -88,14 +92,25 @@ def sequence_array(data: Any, row: dtype | None) -> Any:
     except ValueError:
         raise ragged(plain) from None
     except OverflowError:
-        raise RuntimeError("Overflow when unpacking long long") from None
+        raise ValueError("Overflow when unpacking long long") from None
     if found.dtype.kind in "USO":
         raise wrong_leaf(plain)
     if row is None:
         row = inferred(found, plain)
     if found.dtype == np.uint64 and row.kind != types.INTEGRAL:
         found = found.astype(np.float64)
+    if found.dtype.kind in "iu" and row.kind == types.INTEGRAL and found.dtype != row.numpy:
+        check_range(found, row)
     return cast_array(found, row)
+
+
+def check_range(found: Any, row: dtype) -> None:
+    """RuntimeError where a whole number does not fit; unsigned types take negative ones too."""
+    limits = types.iinfo(row)
+    low = limits.min if row.is_signed else -limits.max
+    for value in (found.min(), found.max()) if found.size else ():
+        if not low <= value <= limits.max:
+            raise overflow(int(value), row)
 
 
 def plain_lists(data: Any) -> Any:
@@ -113,7 +128,12 @@ def any_tensor(data: list[Any]) -> bool:
 
 def leaf(part: Any) -> Any:
     if isinstance(part, Tensor):
-        return part._array if part._array.ndim else part._array.item()
+        if part._array.size != 1:
+            raise ValueError(errors.message(
+                "only one element tensors can be converted to Python scalars",
+                what=f"a list of tensors, one of shape {errors.of_shape(part._array.shape)}",
+                fix="torch.stack(tensors), or torch.cat(tensors)"))
+        return part._array.item()
     if isinstance(part, (list, tuple)):
         return plain_lists(part)
     return part
@@ -141,6 +161,9 @@ def ragged(data: Any, depth: int = 0) -> Exception:
 
 def wrong_leaf(data: Any) -> Exception:
     """What stands where a number should, in PyTorch's words."""
+    if isinstance(data, (list, tuple)) and isinstance(data[0], str):
+        return ValueError(errors.message(
+            "too many dimensions 'str'", fix="turn text into numbers first: [float(s) for s in x]"))
     while isinstance(data, (list, tuple)) and data:
         data = next((part for part in data if not isinstance(part, (int, float))), data[0])
     if isinstance(data, str):
@@ -256,6 +279,30 @@ def is_size(value: Any) -> bool:
 
 # Filled by a rule.
 
+def size_given(name: str, size: tuple[Any, ...]) -> tuple[int, ...]:
+    """Sizes as `lengths` reads them, checked to be whole and not negative."""
+    listed = size[0] if len(size) == 1 and hasattr(size[0], "__iter__") else size
+    for place, length in enumerate(listed):
+        if length.__class__ is not int and not hasattr(length, "__index__"):
+            raise not_a_size(name, listed is size, place, length)
+    shape = lengths(size)
+    if name == "zeros" and shape and min(shape) < 0:
+        raise RuntimeError(errors.message("zeros: Dimension size must be non-negative."))
+    return shape
+
+
+def not_a_size(name: str, direct: bool, place: int, found: Any) -> TypeError:
+    """A length that is no whole number."""
+    kind = type_name(found)
+    if not place and (direct or kind == "str"):
+        return TypeError(errors.message(
+            f"{name}(): argument 'size' (position 1) must be tuple of ints, not {kind}",
+            fix=f"torch.{name}(int(n))"))
+    return TypeError(errors.message(
+        f"{name}(): argument 'size' failed to unpack the object at pos {place + 1} with error "
+        f'"type must be tuple of ints,but got {kind}"', fix=f"torch.{name}(2, int(n))"))
+
+
 def new_array(shape: Any, row: Any, place: Any, value: Any) -> Any:
     """An array of `shape` filled with `value` (None: left as it is)."""
     kind = (row or types.get_default_dtype()).numpy
@@ -279,7 +326,7 @@ def maker(name: str, value: Any, doc: str) -> Any:
     def make(*size: Any, dtype: Any = None, layout: Any = strided, device: Any = None,
              requires_grad: bool = False, pin_memory: bool = False,
              memory_format: Any = None, names: Any = None, **named: Any) -> Tensor:
-        shape = lengths(size or (named["size"],))
+        shape = size_given(name, size or (named["size"],))
         found = wrap(new_array(shape, dtype, device, value))
         return found.requires_grad_(True) if requires_grad else found
     make.__doc__ = doc

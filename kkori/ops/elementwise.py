@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from kkori.core import dtype as types
+from kkori.core import errors
 from kkori.core.promotion import common, operands
-from kkori.ops.table import METHODS, TORCH, binary, op, public, unary
+from kkori.ops.table import METHODS, TORCH, binary, check_operands, op, public, unary
 from kkori.run.immediate import is_operand
 from kkori.tensor import Tensor
 
@@ -159,6 +160,7 @@ def alpha_checked(alpha: Any, *values: Any) -> None:
 @public(inplace=True)
 def add(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
     """``input + alpha * other``, broadcast (``torch.add``)."""
+    check_operands("add", input, other)
     if alpha != 1:
         alpha_checked(alpha, input, other)
         other = other * alpha
@@ -179,6 +181,7 @@ def bool_subtraction_refused(*values: Any) -> None:
 @public(inplace=True, aliases=("subtract",))
 def sub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
     """``input - alpha * other``, broadcast (``torch.sub``)."""
+    check_operands("sub", input, other)
     if alpha != 1:
         alpha_checked(alpha, input, other)
         other = other * alpha
@@ -202,6 +205,7 @@ def rsub(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
 @public(inplace=True, aliases=("divide",))
 def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
     """``input / other``; `rounding_mode`: None, "trunc" or "floor" (``torch.div``)."""
+    check_operands("div", input, other)
     if rounding_mode is None:
         return _div(input, other)
     if rounding_mode == "floor":
@@ -399,12 +403,22 @@ lcm = binary("lcm", np.lcm)
 
 # Comparison and logic: no gradient.
 
+def ordered(name: str, compare: Any) -> Any:
+    """`compare`, which NumPy would also do for complex numbers, for numbers that have an order."""
+    def rule(x: Any, y: Any) -> Any:
+        if x.dtype.kind == "c":
+            raise errors.no_kernel(name, x)
+        return compare(x, y)
+    return rule
+
+
+
 eq = binary("eq", np.equal)
 ne = binary("ne", np.not_equal, aliases=("not_equal",))
-lt = binary("lt", np.less, aliases=("less",))
-le = binary("le", np.less_equal, aliases=("less_equal",))
-gt = binary("gt", np.greater, aliases=("greater",))
-ge = binary("ge", np.greater_equal, aliases=("greater_equal",))
+lt = binary("lt", ordered("lt", np.less), aliases=("less",))
+le = binary("le", ordered("le", np.less_equal), aliases=("less_equal",))
+gt = binary("gt", ordered("gt", np.greater), aliases=("greater",))
+ge = binary("ge", ordered("ge", np.greater_equal), aliases=("greater_equal",))
 logical_and = binary("logical_and", np.logical_and)
 logical_or = binary("logical_or", np.logical_or)
 logical_xor = binary("logical_xor", np.logical_xor)
@@ -431,6 +445,10 @@ def where(condition: Any, input: Any = None, other: Any = None) -> Any:
     """`input` where `condition` holds, else `other`; alone: indices of what holds."""
     if input is None and other is None:
         return condition.nonzero(as_tuple=True)
+    if condition._array.dtype.kind != "b" and condition._array.dtype != np.uint8:
+        raise RuntimeError(errors.message(
+            "where expected condition to be a boolean tensor, but got a tensor with dtype "
+            f"{condition.dtype.alias}", fix="torch.where(condition != 0, input, other)"))
     input, other = same_type(input, other)
     arrays = operands(*(getattr(value, "_array", value) for value in (input, other)))
     values = [value if isinstance(value, Tensor) else array
@@ -712,4 +730,14 @@ for _function in (eq, ne, lt, le, gt, ge):
 METHODS["__neg__"] = neg
 METHODS["__pos__"] = positive
 METHODS["__abs__"] = abs
-METHODS["__invert__"] = bitwise_not
+
+
+def _inverted(self: Tensor) -> Tensor:
+    if self._array.dtype.kind not in "iub":
+        raise TypeError(errors.message(
+            "~ (operator.invert) is only implemented on integer and Boolean-type tensors",
+            fix="compare first: ~(x > 0)"))
+    return bitwise_not(self)
+
+
+METHODS["__invert__"] = _inverted

@@ -19,7 +19,19 @@ _alias = op("alias", lambda input: input[...], {"input": lambda g: g}, view=True
 
 def index_array(input: Any, places: Any, *indices: Any) -> Any:
     """NumPy's own indexing by arrays; dimensions without one are kept whole."""
-    return input[spread_out(places, indices)]
+    try:
+        return input[spread_out(places, indices)]
+    except IndexError:
+        raise different_shapes(indices) from None
+
+
+def different_shapes(indices: Any) -> IndexError:
+    """Index arrays that do not broadcast together (a mask counts as its number of hits)."""
+    shapes = [array.shape if array.dtype != np.bool_ else (int(array.sum()),) for array in indices]
+    return IndexError(errors.message(
+        "shape mismatch: indexing tensors could not be broadcast together with shapes "
+        + ", ".join(map(errors.of_shape, shapes)),
+        fix="for all combinations, make one a column: x[rows[:, None], columns]"))
 
 
 def spread_out(places: Any, indices: Any) -> Any:

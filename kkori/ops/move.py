@@ -30,12 +30,16 @@ def lengths(size: tuple[Any, ...]) -> tuple[int, ...]:
 def fill_in(shape: Sequence[int], found: Sequence[int]) -> tuple[int, ...]:
     """`shape` with its -1 worked out; RuntimeError where the elements do not fit."""
     count = prod(found)
+    for place, length in enumerate(shape):
+        if length < -1:
+            raise RuntimeError(errors.message(
+                f"invalid shape dimension {length} at index {place} of shape "
+                f"{errors.of_shape(shape)}",
+                fix="a length is a positive number, or once -1: it is then worked out"))
     if -1 not in shape:
         if prod(shape) != count:
             raise invalid_shape(shape, found)
         return tuple(shape)
-    if any(n < -1 for n in shape):
-        raise RuntimeError(f"invalid shape dimension {min(shape)}")
     if list(shape).count(-1) > 1:
         raise RuntimeError("only one dimension can be inferred")
     rest = -prod(shape)
@@ -61,7 +65,7 @@ def reshape_array(input: Any, shape: Any) -> Any:
 
 
 RESHAPE_GRADIENT = {"input": lambda g, input_shape: _reshape(g, input_shape)}
-_reshape = op("reshape", reshape_array, RESHAPE_GRADIENT, view=True, node="ViewBackward0")
+_reshape = op("reshape", reshape_array, RESHAPE_GRADIENT, view="maybe", node="ViewBackward0")
 _reshape_copied = op("reshape_copied", lambda input, shape: input.reshape(shape),
                      RESHAPE_GRADIENT, node="UnsafeViewBackward0")
 
@@ -570,10 +574,9 @@ def not_legacy_empty(tensor: Tensor) -> bool:
 def cat(tensors: Any, dim: int = 0) -> Tensor:
     """Tensors joined along `dim`; their other lengths must agree (``torch.cat``)."""
     from kkori.ops.elementwise import same_type
-    given = list(tensors)
+    given = checked_tensors("cat", tensors)
     if not given:
         raise ValueError("torch.cat(): expected a non-empty list of Tensors")
-    checked_tensors("cat", given)
     for place, tensor in enumerate(given):
         if not tensor._array.ndim:
             raise RuntimeError(
@@ -585,11 +588,19 @@ def cat(tensors: Any, dim: int = 0) -> Tensor:
     return _cat(place, *parts)
 
 
-def checked_tensors(name: str, given: list[Any]) -> None:
+def checked_tensors(name: str, tensors: Any) -> list[Tensor]:
+    """A list or tuple of nothing but tensors, as a list; TypeError for anything else."""
+    if isinstance(tensors, Tensor) or not hasattr(tensors, "__iter__"):
+        raise TypeError(errors.message(
+            f"{name}(): argument 'tensors' (position 1) must be tuple of Tensors, not "
+            f"{type(tensors).__name__}",
+            fix=f"put them into a list: torch.{name}([a, b])"))
+    given = list(tensors)
     for place, tensor in enumerate(given):
         if not isinstance(tensor, Tensor):
             raise TypeError(f"expected Tensor as element {place} in argument 0, but got "
                             f"{type(tensor).__name__}")
+    return given
 
 
 def check_joinable(parts: list[Tensor], dim: int) -> None:
@@ -605,16 +616,16 @@ def check_joinable(parts: list[Tensor], dim: int) -> None:
                 raise RuntimeError(errors.message(
                     f"Sizes of tensors must match except in dimension {dim}. Expected size {a} "
                     f"but got size {b} for tensor number {number} in the list.",
-                    what=f"shapes: {errors.of_shape(first)} and {errors.of_shape(shape)}"))
+                    what=f"shapes: {errors.of_shape(first)} and {errors.of_shape(shape)}",
+                    fix=f"join along dimension {d} instead: torch.cat(tensors, dim={d})"))
 
 
 @public(method=False)
 def stack(tensors: Any, dim: int = 0) -> Tensor:
     """Tensors of one shape joined along a new dimension (``torch.stack``)."""
-    given = list(tensors)
+    given = checked_tensors("stack", tensors)
     if not given:
         raise RuntimeError("stack expects a non-empty TensorList")
-    checked_tensors("stack", given)
     first = given[0]._array.shape
     for place, tensor in enumerate(given):
         if tensor._array.shape != first:

@@ -12,6 +12,7 @@ import numpy as np
 from kkori.core import dtype as types
 from kkori.core import errors
 from kkori.ops import elementwise as el
+from kkori.ops.move import _expand
 from kkori.ops.results import result_type
 from kkori.ops.table import METHODS, TORCH, op, public
 from kkori.tensor import Tensor, dimension
@@ -74,7 +75,7 @@ def sum_gradient(g: Tensor, input_shape: Any, axes: Any, keepdim: bool) -> Tenso
 
 _sum = op("sum", sum_array, {"input": sum_gradient}, node="SumBackward1")
 _sum_all = op("sum_all", lambda input: sum_array(input, None, False),
-              {"input": lambda g, input_shape: g.expand(input_shape)}, node="SumBackward0")
+              {"input": lambda g, input_shape: _expand(g, input_shape)}, node="SumBackward0")
 
 
 def mean_array(input: Any, axes: Any, keepdim: Any) -> Any:
@@ -283,8 +284,7 @@ def arg_extreme(name: str, row: Any) -> Any:
             axis = None
             if not input._array.size:
                 raise IndexError(f"{name}(): Expected reduction dim to be specified for "
-                                 "input.numel() == 0. Specify the reduction dim with the 'dim' "
-                                 "argument.")
+                                 "input.numel() == 0.")
         if axis is not None:
             something_needed(name, input, (axis,))
         if input._array.dtype.kind == "b":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,9 +17,10 @@ from kkori.autograd.graph import (
     node_type,
 )
 from kkori.autograd.views import overwrite
+from kkori.core import dtype as types
 from kkori.core import errors
 from kkori.core.meta import MetaArray
-from kkori.run.immediate import binary_caller, caller, unary_caller
+from kkori.run.immediate import binary_caller, caller, is_operand, unary_caller
 from kkori.tensor import Tensor
 
 __all__ = ["TABLE", "TORCH", "METHODS", "op", "unary", "binary", "public", "method", "Op"]
@@ -37,7 +39,7 @@ class Op:
                  "differentiable", "plan", "rules", "joint", "joint_picks", "keeps_values")
 
     def __init__(self, name: str, kind: str, array: Rule, args: Sequence[str], grad: Any,
-                 outputs: Sequence[str], view: bool, node: str | None) -> None:
+                 outputs: Sequence[str], view: Any, node: str | None) -> None:
         if name in TABLE:
             raise ValueError(f"op table: there are two rows called '{name}'")
         self.name, self.kind, self.array, self.args = name, kind, array, tuple(args)
@@ -104,11 +106,22 @@ def _camel(name: str) -> str:
 
 
 def op(name: str, array: Rule, grad: Any = None, *, outputs: Sequence[str] = (),
-       view: bool = False, node: str | None = None, kind: str = "general") -> Callable[..., Any]:
+       view: bool | str = False, node: str | None = None, kind: str = "general") -> Callable[..., Any]:
     """A row whose array rule takes arrays and plain arguments; returns the function to call."""
     code = array.__code__
     args = code.co_varnames[:code.co_argcount]
     return caller(Op(name, kind, array, args, grad, outputs, view, node))
+
+
+NUMERIC = (Tensor, int, float, complex)
+
+
+def check_operands(name: str, input: Any, other: Any) -> None:
+    """TypeError, in PyTorch's words, where an operand is neither a tensor nor a number."""
+    if not isinstance(input, NUMERIC) and not isinstance(other, Tensor):
+        raise not_a_tensor(name, "input", 1, input)
+    if not is_operand(other):
+        raise not_a_tensor(name, "other", 2, other)
 
 
 def unary(name: str, array: Rule, grad: Rule | None = None, *, floats: bool = False,
@@ -144,9 +157,8 @@ def binary(name: str, array: Rule, grad: dict[str, Rule] | None = None, *, float
         return run
 
     def call(input: Any, other: Any, *, out: Tensor | None = None) -> Tensor:
+        check_operands(name, input, other)
         result = run(input, other)
-        if result is NotImplemented:
-            raise not_a_tensor(name, "other", 2, other)
         return result if out is None else write(out, result)
 
     call.__doc__ = doc or f"``torch.{name}``: elementwise, `input` and `other` broadcast together."
@@ -194,9 +206,17 @@ def public(function: Callable[..., Any] | None = None, *, name: str | None = Non
         if options:
             target = options.pop("out", None) if out else None
             options = {_spelling(key, known): value for key, value in options.items()}
-            result = inner(*args, **options)
+            if options.get("dtype").__class__ not in PLAIN_TYPES:
+                options["dtype"] = dtype_given(called, options["dtype"])
+            try:
+                result = inner(*args, **options)
+            except TypeError as error:
+                raise _about_call(called, error) from error.__cause__
             return result if target is None else write(target, result)
-        return inner(*args)
+        try:
+            return inner(*args)
+        except TypeError as error:
+            raise _about_call(called, error) from error.__cause__
 
     functools.update_wrapper(call, function)
     call.__name__ = call.__qualname__ = called
@@ -208,6 +228,38 @@ def public(function: Callable[..., Any] | None = None, *, name: str | None = Non
         if inplace:
             METHODS[alias + "_"] = _in_place(alias, call)
     return call
+
+
+PLAIN_TYPES = (types.dtype, type(None))
+
+
+def dtype_given(name: str, given: Any) -> types.dtype:
+    """The dtype that a Python type such as ``float`` stands for; TypeError for anything else."""
+    if isinstance(given, type) and given in types.OF_PYTHON:
+        return types.float64 if given is float else types.OF_PYTHON[given]
+    raise TypeError(errors.message(
+        f"{name}(): argument 'dtype' must be torch.dtype, not {type_name(given)}",
+        fix=f"dtype=torch.{given if given in types.BY_NAME else 'float32'}"))
+
+
+UNEXPECTED = re.compile(r"got an unexpected keyword argument '.*?'")
+MISSING = re.compile(r"missing (\d+) required positional arguments?: (.*)")
+
+
+def _about_call(name: str, error: TypeError) -> TypeError:
+    """An error of the call itself, arguments that are missing or unknown, in PyTorch's words."""
+    trace = error.__traceback__
+    if trace is None or trace.tb_next is not None:
+        return error
+    unexpected, missing = UNEXPECTED.search(str(error)), MISSING.search(str(error))
+    if unexpected is not None:
+        return TypeError(errors.message(f"{name}() {unexpected[0]}"))
+    if missing is None:
+        return error
+    count, names = missing[1], ", ".join(f'"{each}"' for each in re.findall(r"'(\w+)'", missing[2]))
+    plural = "s" if count == "1" else ""  # so it is in PyTorch
+    return TypeError(errors.message(
+        f"{name}() missing {count} required positional argument{plural}: {names}"))
 
 
 def _spelling(key: str, known: frozenset[str]) -> str:
@@ -264,5 +316,7 @@ def is_meta(*tensors: Tensor) -> bool:
 
 
 # The files of the table, in the order in which they build on one another.
-ROOMS = ("elementwise", "move", "reduce", "matmul", "index", "convert", "create")
+ROOMS = ("elementwise", "move", "reduce", "matmul", "index", "convert", "create",
+         "scatter", "indexed", "masked", "sort", "cumulative", "counting", "rearrange", "stacking",
+         "contract", "norms", "compare", "sampling", "dropout")
 LEGACY_TENSORS: dict[str, Any] = {}  # torch.FloatTensor and its like

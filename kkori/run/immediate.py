@@ -29,6 +29,8 @@ warnings.filterwarnings("ignore", category=np.exceptions.ComplexWarning, module=
 
 def caller(row: Any) -> Callable[..., Any]:
     """The function that runs `row`: tensors in (their arrays to the rule), tensor(s) out."""
+    if row.view and not row.outputs:
+        return view_caller(row)
     rule, view, several = row.array, row.view, bool(row.outputs)
 
     def call(*args: Any) -> Any:
@@ -36,16 +38,34 @@ def caller(row: Any) -> Callable[..., Any]:
         found = rule(*arrays)
         if several:
             result: Any = tuple([_tensor(part) for part in found])
+            if view:
+                for part in result:
+                    _share_with(args[0], part)
         else:
             result = _new(Tensor)
             result._array = found if isinstance(found, ndarray) else np.asarray(found)
-        if view:
-            _share_with(args[0], result)
         if switch.on and row.differentiable:
             for arg in args:
                 if isinstance(arg, Tensor) and arg._requires_grad:
                     attach(row, args, result)
                     break
+        return result
+
+    return call
+
+
+def view_caller(row: Any) -> Callable[..., Tensor]:
+    """The same for a view of the first argument; the others are plain numbers."""
+    rule, may_copy = row.array, row.view == "maybe"
+
+    def call(input: Tensor, *args: Any) -> Tensor:
+        array = input._array
+        result = _new(Tensor)
+        result._array = found = rule(array, *args)
+        if not may_copy or array.flags.c_contiguous or np.may_share_memory(found, array):
+            _share_with(input, result)
+        if input._requires_grad and switch.on and row.differentiable:
+            attach(row, (input, *args), result)
         return result
 
     return call
@@ -57,15 +77,12 @@ def _tensor(array: Any) -> Tensor:
     return tensor
 
 
-def _share_with(source: Tensor, result: Any) -> None:
+def _share_with(source: Tensor, view: Tensor) -> None:
     """Make a view what it is: the same storage, and its base remembered."""
-    parts = result if isinstance(result, tuple) else (result,)
-    for part in parts:
-        if part._array.size and not np.may_share_memory(part._array, source._array):
-            continue  # reshape had to copy
-        part._storage = source._storage or source.shared_storage()
-        part._base = base = source if source._base is None else source._base
-        part._origin = base._node
+    view._storage = source._storage or source.shared_storage()
+    view._base = base = source if source._base is None else source._base
+    if base._node is not None:
+        view._origin = base._node
 
 
 def unary_caller(row: Any, floats: bool) -> Callable[[Tensor], Tensor]:
@@ -76,7 +93,10 @@ def unary_caller(row: Any, floats: bool) -> Callable[[Tensor], Tensor]:
         x = input._array
         if floats and x.dtype.kind in "iub":
             x = x.astype(get_default_dtype().numpy)
-        found = rule(x)
+        try:
+            found = rule(x)
+        except TypeError as error:
+            raise errors.not_implemented(row.name, x, error) from None
         result = _new(Tensor)
         result._array = found if isinstance(found, ndarray) else np.asarray(found)
         if input._requires_grad and switch.on and row.differentiable:
@@ -117,8 +137,15 @@ def binary_caller(row: Any, floats: bool) -> Callable[[Any, Any], Tensor]:
         except ValueError:
             _raise_if_shapes_differ(x, y)
             raise
+        except TypeError as error:
+            raise errors.not_implemented(row.name, x, error) from None
         result = _new(Tensor)
-        result._array = found if isinstance(found, ndarray) else np.asarray(found)
+        if found.__class__ is not ndarray:
+            if found.__class__ is MetaArray and y.__class__ is MetaArray is not x.__class__:
+                _prepare(x, y, floats)  # where it was not called above; checks the devices
+            elif not isinstance(found, ndarray):
+                found = np.asarray(found)
+        result._array = found
         if followed and switch.on and row.differentiable:
             attach(row, (input, other), result)
         return result
