@@ -18,6 +18,7 @@ from kkori.autograd.mode import (
     no_grad,
     set_grad_enabled,
 )
+from kkori import settings as _settings
 from kkori.core import dtype as _types
 from kkori.core.device import device
 from kkori.core.device import set_default as set_default_device
@@ -43,6 +44,8 @@ from kkori.version import __version__
 for _room in _table.ROOMS:
     importlib.import_module(f"kkori.ops.{_room}")
 
+for _name in _settings.__all__:
+    globals()[_name] = getattr(_settings, _name)
 globals().update(_types.BY_NAME)
 globals().update(_types.ALIASES)
 globals().update(_table.TORCH)
@@ -64,8 +67,11 @@ def __getattr__(name: str) -> Any:
         found: Any = importlib.import_module(f"kkori.{name}")
     elif name in _LAZY:
         found = getattr(importlib.import_module(f"kkori.{_LAZY[name]}"), name)
-    elif name in _table.LEGACY_TENSORS:
-        found = _table.LEGACY_TENSORS[name]
+    elif name.endswith("Tensor") and not name.startswith("_"):
+        importlib.import_module("kkori.ops.legacy")
+        found = _table.LEGACY_TENSORS.get(name)
+        if found is None:
+            raise AttributeError(f"module 'torch' has no attribute '{name}'")
     else:
         raise AttributeError(f"module 'torch' has no attribute '{name}'")
     globals()[name] = found

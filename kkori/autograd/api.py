@@ -9,6 +9,7 @@ import numpy as np
 from kkori.autograd import engine
 from kkori.autograd.graph import _Handle
 from kkori.core import errors
+from kkori.core.meta import MetaArray
 from kkori.tensor import Tensor, wrap
 
 __all__ = ["backward", "grad"]
@@ -34,7 +35,9 @@ def first_gradients(roots: list[Tensor], given: list[Any]) -> list[Tensor]:
                     "grad can be implicitly created only for scalar outputs",
                     what=f"this output has shape {errors.of_shape(root._array.shape)}",
                     fix="make one number of it: loss.mean().backward()"))
-            gradient = wrap(np.ones_like(root._array))
+            gradient = wrap(np.ones(root._array.shape, root._array.dtype))
+            if isinstance(root._array, MetaArray):
+                gradient = wrap(root._array)
         elif gradient._array.shape != root._array.shape:
             raise RuntimeError(errors.message(
                 f"Mismatch in shape: grad_output[0] has a shape of {gradient.shape} and output[0] "

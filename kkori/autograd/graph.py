@@ -35,7 +35,7 @@ class Node:
     def apply(self, g: Any) -> Any:
         """Gradients of the arguments, one an edge, from the gradient(s) of the output(s)."""
         row = self.row
-        saved = _unpack(self)
+        saved = _unpack(self) if row.plan else ()
         if row.joint is not None:
             return row.joint(g, *[saved[k] for k in row.joint_picks])
         return [rule(g, *[saved[k] for k in picks])
