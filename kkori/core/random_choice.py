@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from kkori.core.dtype import of
 from kkori.core.generator import Generator
 from kkori.core.random_streams import HALVES, exponential, unit64
 
@@ -45,7 +46,7 @@ def _race(generator: Generator, weights: np.ndarray, count: int) -> np.ndarray:
 
 def _draw_row(generator: Generator, weights: np.ndarray, count: int) -> np.ndarray:
     """With replacement: uniform numbers, looked up in the running sum of the weights."""
-    if weights.dtype.name in HALVES:
+    if of(weights.dtype).name in HALVES:
         weights = weights.astype(np.float32)
     if not (weights >= 0).all():
         raise RuntimeError(NEGATIVE)

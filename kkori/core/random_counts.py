@@ -112,7 +112,7 @@ def binomial(generator: Generator, counts: np.ndarray, chances: np.ndarray) -> n
     narrow = float if precise else _single
     with Walk(generator, 4 * counts.size) as walk:
         made = [_binomial_one(count, chance, walk.next, narrow)
-                for count, chance in zip(_as_list(counts), _as_list(chances))]
+                for count, chance in zip(_as_list(counts), _as_list(chances), strict=True)]
     return _like(made, counts)
 
 

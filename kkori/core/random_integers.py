@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from kkori.core.dtype import of
 from kkori.core.generator import Generator
 from kkori.core.random_streams import draw64, fill
 
@@ -18,8 +19,8 @@ SHUFFLE_WIDE = (2**32 - 1) // 20  # permutations from this length on take 64 bit
 
 def random_all(generator: Generator, target: np.ndarray) -> None:
     """Fill with whole numbers from 0 up to what the type can hold (``Tensor.random_()``)."""
-    count, wide = FULL[target.dtype.name], target.dtype.name in WIDE_TYPES
-    _remainders(generator, target, count, 0, wide)
+    name = of(target.dtype).name
+    _remainders(generator, target, FULL[name], 0, name in WIDE_TYPES)
 
 
 def random_between(generator: Generator, target: np.ndarray, low: int, span: int) -> None:
@@ -70,7 +71,7 @@ def _inside_out(generator: Generator, count: int, block: int = 1 << 20) -> np.nd
     for start in range(0, count, block):
         places = np.arange(start, min(start + block, count), dtype=np.uint64)
         others = draw64(generator, places.size) % (places + np.uint64(1))
-        for place, other in zip(places.tolist(), others.tolist()):
+        for place, other in zip(places.tolist(), others.tolist(), strict=True):
             order[place] = order[other] if other < place else place
             order[other] = place
     return order

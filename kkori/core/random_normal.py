@@ -13,6 +13,7 @@ import math
 
 import numpy as np
 
+from kkori.core.dtype import of
 from kkori.core.generator import Generator
 from kkori.core.random_streams import (
     BLOCK,
@@ -27,6 +28,7 @@ from kkori.core.random_streams import (
 )
 
 LARGEST_EXPONENT = math.log(np.finfo(np.float64).max)
+DIRECT = ("float32", "float64")  # types whose uniform numbers are drawn into the result itself
 GROUP = 16  # uniform numbers a block: eight for radii, eight for angles
 
 
@@ -80,8 +82,7 @@ def in_pairs(generator: Generator, count: int, mean: float, std: float,
 def _few_pairs(unit: np.ndarray, dtype: np.dtype) -> list[float]:
     """Box and Muller's pairs, with the C library's functions."""
     made = []
-    numbers = iter(unit.tolist())
-    for first, second in zip(numbers, numbers):
+    for first, second in unit.reshape(-1, 2).tolist():
         radius, angle = math.sqrt(-2.0 * math.log1p(-second)), 2.0 * math.pi * first
         made += [radius * math.cos(angle), radius * math.sin(angle)]
     return made
@@ -98,17 +99,22 @@ def _many_pairs(unit: np.ndarray, dtype: np.dtype) -> np.ndarray:
 # ---- in groups of sixteen
 
 def _in_groups(generator: Generator, flat: np.ndarray, mean: float, std: float) -> None:
-    whole = flat.size - flat.size % GROUP
-    double = flat.dtype == np.float64
-    make = _groups64 if double else _groups32
-    unit = unit64 if double else unit32
-    for part in blocks(flat[:whole], 2 * BLOCK):
+    kind = of(flat.dtype).name
+    make, unit = (_groups64, unit64) if kind == "float64" else (_groups32, unit32)
+    whole, rest = flat.size - flat.size % GROUP, flat.size % GROUP
+    last = max(0, whole - BLOCK)  # the last block comes together with the rest
+    for part in blocks(flat[:last - last % GROUP], 2 * BLOCK):
         put(part, make(unit(generator, part.size), mean, std))
-    rest = flat.size - whole
+    part = flat[last - last % GROUP:whole]
+    numbers = unit(generator, part.size)
     if rest:
-        if double or flat.dtype == np.float32:  # drawn by PyTorch too, and then overwritten
+        if kind in DIRECT:  # numbers that PyTorch draws, too, and then overwrites
             unit(generator, rest)
-        put(flat[-GROUP:], make(unit(generator, GROUP), mean, std))
+        numbers = np.concatenate([numbers, unit(generator, GROUP)])
+    made = make(numbers, mean, std)
+    put(part, made[:part.size])
+    if rest:
+        put(flat[-GROUP:], made[-GROUP:])
 
 
 def _groups64(unit: np.ndarray, mean: float, std: float) -> np.ndarray:
@@ -160,13 +166,17 @@ def log32(x: np.ndarray) -> np.ndarray:
     wide, square = x.astype(np.float64), x * x
     value = LOG[0] * wide
     value += LOG[1]
-    for coefficient in LOG[2:]:
-        value = value.astype(np.float32) * wide
-        value += coefficient
-    series = value.astype(np.float32) * x
-    value = np.multiply(series, square, dtype=np.float64)
-    value += power * LN2_LOW
     series = value.astype(np.float32)
+    for coefficient in LOG[2:]:
+        value[...] = series
+        value *= wide
+        value += coefficient
+        series[...] = value
+    series *= x
+    value[...] = series
+    value *= square
+    value += power * LN2_LOW
+    series[...] = value
     series -= square * np.float32(0.5)
     x += series
     x += power * LN2_HIGH

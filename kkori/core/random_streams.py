@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from kkori.core.dtype import of
 from kkori.core.generator import Generator
 
 BLOCK = 8192  # values made at a time: what they need stays in the processor's cache
@@ -74,11 +75,14 @@ def put(target: np.ndarray, values: np.ndarray) -> None:
 
     Numbers change type as in C++: to the half types by way of float32.
     """
-    if target.dtype.name in HALVES:
+    if of(target.dtype).name in HALVES:
         with np.errstate(over="ignore"):
             values = values.astype(np.float32, copy=False).astype(target.dtype)
-    view = stream_order(target)
-    view[...] = values.reshape(view.shape)
+    if values.shape == target.shape:
+        target[...] = values
+    else:
+        view = stream_order(target)
+        view[...] = values.reshape(view.shape)
 
 
 def blocks(flat: np.ndarray, size: int = BLOCK) -> Iterator[np.ndarray]:
@@ -155,7 +159,7 @@ def transcendental(name: str, dtype: np.dtype) -> Callable[[np.ndarray], np.ndar
 def uniform(generator: Generator, target: np.ndarray, low: float = 0.0, high: float = 1.0) -> None:
     """Fill with numbers in [low, high) (``Tensor.uniform_``); complex ones by their parts."""
     real = parts(target)
-    name = real.dtype.name
+    name = of(real.dtype).name
     unit = unit64 if name == "float64" else unit32
     if low == 0 and high == 1 and name not in HALVES:
         fill(real, lambda count: unit(generator, count))
@@ -167,7 +171,7 @@ def uniform(generator: Generator, target: np.ndarray, low: float = 0.0, high: fl
     def make(count: int) -> np.ndarray:
         values = unit(generator, count)
         values = fused(values, span, start) if name == "float64" else values * span + start
-        return _below(values, *ends)
+        return _below(values, ends)
 
     fill(real, make)
 
@@ -178,11 +182,13 @@ def _in_work_precision(name: str, low: float, high: float) -> tuple[float, float
     return float(kind(low)), float(kind(kind(high) - kind(low)))
 
 
-def _below(values: np.ndarray, first: Any, last: Any) -> np.ndarray:
-    """`values` in the type of `last`; where rounding reached `last`, they are `first`."""
-    rounded = np.empty(values.shape, last.dtype)
+def _below(values: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """`values` in the type of `ends`; where rounding reached the upper end, the lower one."""
+    rounded = np.empty(values.shape, ends.dtype)
     put(rounded, values)
-    rounded[rounded == last] = first
+    reached = rounded == ends[1]
+    if reached.any():
+        rounded[reached] = ends[0]
     return rounded
 
 

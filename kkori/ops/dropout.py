@@ -13,7 +13,8 @@ from kkori.core import errors, meta, random_streams
 from kkori.core.generator import Generator, default_generator
 from kkori.core.meta import MetaArray
 from kkori.ops.elementwise import add, mul, where
-from kkori.ops.random import COMPLEX, FLOATS, check_that, empty_like, not_implemented, source
+from kkori.ops.random import empty_like, source
+from kkori.ops.random_checks import COMPLEX, FLOATS, name_of, not_implemented, refused
 from kkori.ops.signature import Signatures
 from kkori.ops.table import TORCH, op, public
 from kkori.tensor import Tensor, wrap
@@ -29,8 +30,10 @@ def drop(input: Tensor, p: float, *, inplace: bool = False, features: bool = Fal
 
     `features` drops whole channels. This is what ``torch.dropout`` and its kin do when training.
     """
-    check_that(0 <= p <= 1, f"dropout probability has to be between 0 and 1, but got {p:g}",
-               fix="p=0.5")
+    if not 0 <= p <= 1:
+        raise refused(
+            f"dropout probability has to be between 0 and 1, but got {p:g}",
+            fix="p=0.5")
     if p == 0:
         return input
     array = input._array
@@ -57,7 +60,7 @@ def _filled(array: np.ndarray, shape: tuple[int, ...], value: float) -> np.ndarr
 
 
 def _check_type(array: np.ndarray) -> None:
-    if array.dtype.name not in FLOATS | COMPLEX:
+    if name_of(array) not in FLOATS | COMPLEX:
         raise errors.no_cast(types.get_default_dtype(), types.of(array.dtype))
 
 
@@ -67,7 +70,7 @@ def _levels(array: np.ndarray, p: float, alpha: bool) -> tuple[float, np.ndarray
     Reckoned in the array's own type, rounding after every step, as PyTorch does it.
     """
     keep = np.array([0, 1], array.dtype)
-    work = np.float32 if array.dtype.name in random_streams.HALVES else array.dtype.type
+    work = np.float32 if name_of(array) in random_streams.HALVES else array.dtype.type
     if not alpha:
         return 1 - p, (keep / work(1 - p)).astype(array.dtype), keep
     scale = 1.0 / math.sqrt((SELU_LIMIT * SELU_LIMIT * p + 1) * (1 - p))
@@ -80,8 +83,8 @@ def _levels(array: np.ndarray, p: float, alpha: bool) -> tuple[float, np.ndarray
 def _mask(array: np.ndarray, p: float, features: bool) -> np.ndarray:
     """True where an element (or a channel) is kept."""
     if features:
-        check_that(array.ndim >= 2,
-                   "Feature dropout requires at least 2 dimensions in the input")
+        if array.ndim < 2:
+            raise refused("Feature dropout requires at least 2 dimensions in the input")
         mask = np.empty((*array.shape[:2], *(1,) * (array.ndim - 2)), bool)
     elif isinstance(array, MetaArray):
         return np.empty(0, bool)
@@ -123,7 +126,8 @@ def _drop_call(name: str, read: Signatures, ways: dict[str, bool], inplace: bool
         p = values["p"]
         if values["train"]:
             return drop(values["input"], p, inplace=inplace, **ways)
-        check_that(0 <= p <= 1, f"dropout probability has to be between 0 and 1, but got {p:g}")
+        if not 0 <= p <= 1:
+            raise refused(f"dropout probability has to be between 0 and 1, but got {p:g}")
         return values["input"]
     call.__name__ = call.__qualname__ = name
     call.__doc__ = f"{doc} Nothing is dropped unless `train`."
@@ -190,10 +194,11 @@ def rrelu_(*args: Any, **options: Any) -> Tensor:
 
 def _rrelu_of(input: Tensor, lower: float, upper: float, training: bool,
               generator: Generator | None) -> Tensor:
-    check_that(lower <= upper, "Lower bound should be less than or equal to the upper bound")
+    if lower > upper:
+        raise refused("Lower bound should be less than or equal to the upper bound")
     array = input._array
-    if array.dtype.name not in FLOATS:
-        raise not_implemented(f"rrelu_with_noise_out_cpu{'' if training else ''}", array)
+    if name_of(array) not in FLOATS:
+        raise not_implemented("rrelu_with_noise_out_cpu", array)
     if not training:
         return _rrelu(input, None, (lower + upper) / 2)
     noise = _slopes(array, float(lower), float(upper), source({"generator": generator}))

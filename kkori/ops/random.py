@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +22,25 @@ from kkori.core import (
 from kkori.core.generator import Generator, default_generator, unsigned
 from kkori.core.layout import contiguous_format
 from kkori.core.meta import MetaArray
+from kkori.ops.random_checks import (
+    COMPLEX,
+    FLOATS,
+    LARGEST,
+    check_bernoulli,
+    check_cauchy,
+    check_chances,
+    check_exponential,
+    check_geometric,
+    check_holds,
+    check_kind,
+    check_log_normal,
+    check_normal,
+    check_overlap,
+    check_uniform,
+    integer_range,
+    name_of,
+    refused,
+)
 from kkori.ops.signature import Signatures, Values
 from kkori.ops.table import TORCH, method, op, public
 from kkori.tensor import Tensor, wrap
@@ -31,19 +49,6 @@ __all__ = [
     "Generator", "default_generator", "manual_seed", "seed", "initial_seed", "get_rng_state",
     "set_rng_state", "rand", "randn", "randint", "randperm", "rand_like", "randn_like",
     "randint_like"]
-
-FLOATS = frozenset({"float16", "bfloat16", "float32", "float64"})
-COMPLEX = frozenset({"complex64", "complex128"})
-INTEGERS = frozenset({"uint8", "int8", "int16", "int32", "int64"})
-DIGITS = {"float16": 11, "bfloat16": 8, "float32": 24, "float64": 53}  # bits of the fraction
-LOWEST, LARGEST = -2**63, 2**63 - 1  # of a 64-bit integer
-CPP_NAMES = {  # what C++ calls the types, in messages about bounds
-    "float16": "c10::Half", "bfloat16": "c10::BFloat16", "float32": "float", "float64": "double",
-    "uint8": "unsigned char", "int8": "signed char", "int16": "short int", "int32": "int",
-    "int64": "long int", "uint16": "short unsigned int", "uint32": "unsigned int",
-    "uint64": "long unsigned int", "bool": "bool", "complex64": "c10::complex<float>",
-    "complex128": "c10::complex<double>"}
-
 
 # ---- the default generator
 
@@ -104,89 +109,6 @@ TORCH.update({
     "get_rng_state": get_rng_state, "set_rng_state": set_rng_state})
 
 
-# ---- checks
-
-def not_implemented(kernel: str, array: np.ndarray) -> NotImplementedError:
-    return NotImplementedError(errors.message(
-        f'"{kernel}" not implemented for \'{types.of(array.dtype).alias}\'',
-        fix="use a floating type: x.float()"))
-
-
-def check_kind(kernel: str, array: np.ndarray, known: frozenset[str]) -> None:
-    """NotImplementedError where `kernel` has no version for the array's type."""
-    if array.dtype.name not in known:
-        raise not_implemented(kernel, array)
-
-
-def check_that(truth: bool, text: str, *, fix: str = "") -> None:
-    if not truth:
-        raise RuntimeError(errors.message(text, fix=fix))
-
-
-def cpp_name(array: np.ndarray) -> str:
-    return CPP_NAMES[array.dtype.name]
-
-
-def limits(array: np.ndarray) -> tuple[float, float]:
-    """Lowest and largest number of a floating array's type."""
-    info = types.finfo(types.of(array.dtype))
-    return float(info.min), float(info.max)
-
-
-def check_uniform(array: np.ndarray, low: float, high: float) -> None:
-    """The bounds of ``uniform_``, checked in PyTorch's order."""
-    if array.dtype.kind == "c":
-        return
-    check_kind("check_uniform_bounds", array, FLOATS)
-    least, most = limits(array)
-    for name, bound in (("from", low), ("to", high)):
-        check_that(least <= bound <= most, f"{name} is out of bounds for {cpp_name(array)}")
-    check_that(low <= high, "uniform_ expects to return a [from, to) range, but found "
-               f"from={low:g} > to={high:g}", fix=f"x.uniform_({high:g}, {low:g})")
-    check_that(high - low <= most,
-               f"uniform_ expects to-from <= std::numeric_limits<{types.of(array.dtype).alias}"
-               f">::max(), but found to={high:g} and from={low:g} which result in to-from to "
-               "exceed the limit")
-
-
-def check_normal(array: np.ndarray, mean: float, std: float) -> None:
-    check_that(std >= 0, f"normal expects std >= 0.0, but found std {std:g}")
-    if array.size:
-        check_kind("normal_kernel_cpu", array, FLOATS | COMPLEX)
-
-
-def check_exponential(array: np.ndarray, rate: float) -> None:
-    check_that(rate > 0, f"exponential_ expects lambda > 0.0, but found lambda={rate:g}")
-    check_that(not array.size or array.dtype.name in FLOATS,
-               "Exponential distribution is a continuous probability distribution. dtype must be "
-               f"a floating point but you specified {types.of(array.dtype).alias}")
-
-
-def check_cauchy(array: np.ndarray, median: float, sigma: float) -> None:
-    check_that(sigma > 0, f"cauchy_ expects sigma > 0.0, but found sigma={sigma:g}")
-    check_that(array.dtype.name in FLOATS,
-               "Cauchy distribution is a continuous probability distribution. dtype must be a "
-               f"floating point but you specified {cpp_name(array)}")
-
-
-def check_log_normal(array: np.ndarray, mean: float, std: float) -> None:
-    check_that(std > 0, f"log_normal_ expects std > 0.0, but found std={std:g}")
-    if array.size:
-        check_kind("log_normal_cpu", array, FLOATS)
-
-
-def check_geometric(array: np.ndarray, p: float) -> None:
-    check_that(0 < p < 1, f"geometric_ expects p to be in (0, 1), but got p={p:g}")
-    if array.size:
-        check_kind("geometric_cpu", array, FLOATS | INTEGERS)
-
-
-def check_bernoulli(array: np.ndarray, p: float) -> None:
-    check_that(0 <= p <= 1, f"bernoulli_ expects p to be in [0, 1], but got p={p:g}")
-    if array.size:
-        check_kind("bernoulli_scalar_cpu_", array, FLOATS | INTEGERS | {"bool"})
-
-
 # ---- in-place fills
 
 def zero(g: Any) -> Any:
@@ -205,15 +127,6 @@ TAILS = {node: _tail(f"{node}_values", node) for node in (
     "UniformBackward0", "NormalBackward0", "ExponentialBackward0", "CauchyBackward0",
     "LogNormalBackward0", "GeometricBackward0", "RandomBackward0", "RandomBackward1",
     "RandomBackward2", "BernoulliBackward1", "BernoulliBackward2")}
-
-
-def check_overlap(array: np.ndarray) -> None:
-    """RuntimeError where several elements (of an expanded tensor) are one place in memory."""
-    for stride, length in zip(array.strides, array.shape, strict=True):
-        check_that(stride != 0 or length < 2,
-                   "unsupported operation: more than one element of the written-to tensor refers "
-                   "to a single memory location. Please clone() the tensor before performing the "
-                   "operation.", fix="x = x.clone()")
 
 
 def fill(tensor: Tensor, node: str, sample: Callable[[np.ndarray], None]) -> Tensor:
@@ -293,35 +206,9 @@ def bernoulli_(self: Tensor, *args: Any, **options: Any) -> Tensor:
                     lambda array: random_streams.bernoulli(generator, array, p))
     if not self._array.size:
         return self
-    _check_chances(self._array, p._array)
+    check_chances(self._array, p._array)
     return fill(self, "BernoulliBackward1",
                 lambda array: random_streams.bernoulli_each(generator, array, p._array))
-
-
-def _check_chances(array: np.ndarray, p: np.ndarray) -> None:
-    check_kind("bernoulli_tensor_cpu_self_", array, FLOATS | INTEGERS | {"bool"})
-    _check_expands(p.shape, array.shape)
-    check_kind("bernoulli_tensor_cpu_p_", p, FLOATS)
-    if not isinstance(p, MetaArray):
-        check_that(bool(((p >= 0) & (p <= 1)).all()),
-                   "Expected p_in >= 0 && p_in <= 1 to be true, but got false.  (Could this error "
-                   "message be improved?  If so, please report an enhancement request to PyTorch.)",
-                   fix="give probabilities between 0 and 1: torch.bernoulli(torch.sigmoid(x))")
-
-
-def _check_expands(shape: Any, wanted: Any) -> None:
-    """RuntimeError where a tensor of `shape` cannot be expanded to `wanted`."""
-    check_that(len(shape) <= len(wanted),
-               f"expand({{{', '.join(map(str, shape))}}}, size={{{', '.join(map(str, wanted))}}})"
-               f": the number of sizes provided ({len(wanted)}) must be greater or equal to the "
-               f"number of dimensions in the tensor ({len(shape)})")
-    ahead = len(wanted) - len(shape)
-    for axis in reversed(range(len(shape))):
-        check_that(shape[axis] in (1, wanted[axis + ahead]),
-                   f"The expanded size of the tensor ({wanted[axis + ahead]}) must match the "
-                   f"existing size ({shape[axis]}) at non-singleton dimension {axis + ahead}.  "
-                   f"Target sizes: {errors.of_shape(wanted)}.  Tensor sizes: "
-                   f"{errors.of_shape(shape)}")
 
 
 # ---- whole numbers
@@ -352,94 +239,6 @@ def fill_between(tensor: Tensor, low: int, to: int | None, generator: Generator,
     start, span = integer_range(tensor._array, low, to)
     return fill(tensor, node,
                 lambda array: random_integers.random_between(generator, array, start, span))
-
-
-def integer_range(array: np.ndarray, low: int, to: int | None) -> tuple[int, int]:
-    """First number and number of numbers of ``random_(low, to)``; RuntimeError where none fits."""
-    floating = array.dtype.name in DIGITS
-    if to is None and low == LOWEST:
-        _check_full_range(array)
-        return 0, 2**64
-    if to is None:
-        if floating:
-            low, last = _up(low, array), 1 << DIGITS[array.dtype.name]
-            check_that(low < last, "random_ expects 'from' casted to dtype to be less than or equal"
-                       f" to 'to_inc' casted to dtype, but got from={low} > to_inc={last}")
-        else:
-            last = _largest(array)
-    else:
-        check_that(low < to, "random_ expects 'from' to be less than 'to', but got "
-                   f"from={low} >= to={to}", fix=f"the upper end must be at least {low + 1}")
-        if floating:
-            low, to = _up(low, array), _down(to, array)
-            check_that(low < to, "random_ expects 'from' casted to dtype to be less than 'to' "
-                       f"casted to dtype, but got from={low} >= to={to}")
-        last = to - 1
-    _check_bounds(array, low, last)
-    return low, last - low + 1
-
-
-def _check_full_range(array: np.ndarray) -> None:
-    kernel = "random_full_64_bits_range_kernel_cpu"
-    if array.size:
-        check_kind(kernel, array, (FLOATS | INTEGERS) - {"float16"})
-        check_that(array.dtype.name in FLOATS | {"int64"},
-                   f"{kernel} handles only int64, double, float and bfloat16")
-
-
-def _largest(array: np.ndarray) -> int:
-    if array.dtype == bool:
-        return 1
-    check_that(array.dtype.kind in "iu",
-               "random_from_to_impl handles only integral, floating-point and boolean types")
-    if array.dtype == np.uint64:
-        return -1  # PyTorch looks at it as a signed number
-    return int(np.iinfo(array.dtype).max)
-
-
-def _rounded(number: int, array: np.ndarray) -> int:
-    """`number` as the array's type has it."""
-    cell = np.empty((), array.dtype)
-    random_streams.put(cell, np.array(number))
-    value = float(cell)
-    return int(value) if math.isfinite(value) else LOWEST
-
-
-def _up(low: int, array: np.ndarray) -> int:
-    """The next number from `low` that the type can tell from its neighbours."""
-    near = _rounded(low + 1, array)
-    if near < low:
-        low = near + _step(low + 1, array)
-    return low
-
-
-def _down(to: int, array: np.ndarray) -> int:
-    near = _rounded(to - 1, array)
-    if near >= to:
-        to = near - _step(to - 1, array)
-    return to
-
-
-def _step(number: int, array: np.ndarray) -> int:
-    return 1 << (abs(number).bit_length() - DIGITS[array.dtype.name])
-
-
-def _check_bounds(array: np.ndarray, low: int, last: int) -> None:
-    name = array.dtype.name
-    check_that(array.dtype.kind != "c",
-               "check_random_bounds handles only integral, floating-point and boolean types")
-    least, most = (limits(array) if name in DIGITS else (0, 1) if name == "bool" else
-                   (0, LARGEST) if name == "uint64" else
-                   (np.iinfo(array.dtype).min, np.iinfo(array.dtype).max))
-    for word, bound in (("from", low), ("to - 1", last)):
-        check_that(least <= bound <= most, f"{word} is out of bounds for {cpp_name(array)}")
-    for word, bound in (("from", low), ("to - 1", last)) if name in DIGITS else ():
-        if abs(bound) > 1 << DIGITS[name]:
-            warnings.warn(
-                f"{word} is out of bounds [-(2^{DIGITS[name]}), 2^{DIGITS[name]}]. Due to "
-                f"precision limitations {cpp_name(array)} can support discrete uniform "
-                "distribution only within this range. This warning will become an error in "
-                "version 1.7 release, please fix the code in advance", UserWarning, stacklevel=6)
 
 
 # ---- new tensors
@@ -492,7 +291,7 @@ def empty_like(array: np.ndarray, kind: np.dtype) -> np.ndarray:
 
 
 def _check_followable(tensor: Tensor, values: Values) -> None:
-    if values["requires_grad"] and tensor._array.dtype.name not in FLOATS | COMPLEX:
+    if values["requires_grad"] and name_of(tensor._array) not in FLOATS | COMPLEX:
         raise RuntimeError(errors.message(
             "Only Tensors of floating point and complex dtype can require gradients",
             fix="dtype=torch.float32"))
@@ -504,10 +303,23 @@ def _into(out: Tensor, shape: tuple[int, ...], dtype: types.dtype | None,
         raise RuntimeError(errors.message(
             f"dtype {dtype.alias} does not match dtype of out parameter ({out.dtype.alias})"))
     if tuple(out._array.shape) != shape:
-        check_that(not out._requires_grad, "cannot resize variables that require grad")
+        if out._requires_grad:
+            raise refused("cannot resize variables that require grad")
         out.resize_(shape)  # type: ignore[attr-defined]
     sample(out)
     return out
+
+
+def plain_size(args: tuple[Any, ...]) -> tuple[int, ...] | None:
+    """The size in ``rand(2, 3)`` or ``rand((2, 3))``; None where it takes a closer look."""
+    if len(args) == 1 and isinstance(args[0], (tuple, list)):
+        args = tuple(args[0])
+    elif not args:
+        return None
+    for length in args:
+        if length.__class__ is not int or length < 0:
+            return None
+    return args
 
 
 def _factory_method(name: str, doc: str, check: Check, sample: Sample) -> Any:
@@ -517,6 +329,11 @@ def _factory_method(name: str, doc: str, check: Check, sample: Sample) -> Any:
         f"{name}(size size, *, {OPTIONS})")
 
     def call(*args: Any, **options: Any) -> Tensor:
+        size = None if options else plain_size(args)
+        if size is not None and devices.default() is devices.CPU:  # the same, in a hurry
+            array = empty(size, types.get_default_dtype().numpy, devices.CPU)
+            sample(default_generator, array)
+            return wrap(array)
         values = read(args, options)[1]
         generator = values.get("generator") or default_generator
 
@@ -578,31 +395,18 @@ def randperm(*args: Any, **options: Any) -> Tensor:
     """
     values = _randperm(args, options)[1]
     n, generator = values["n"], values.get("generator") or default_generator
-    check_that(n >= 0, f"Trying to create tensor with negative dimension {n}: [{n}]")
+    if n < 0:
+        raise refused(f"Trying to create tensor with negative dimension {n}: [{n}]")
 
     def sample(tensor: Tensor) -> None:
         array = tensor._array
         if isinstance(array, MetaArray):
             return
-        _check_holds(array, n)
+        check_holds(array, n)
         order = random_integers.permutation(generator, n)
         fill(tensor, "RandomBackward0", lambda target: random_streams.put(target, order))
 
     return new((n,), values, sample, types.int64)
-
-
-def _check_holds(array: np.ndarray, n: int) -> None:
-    """RuntimeError where numbers below `n` are too many for the array's type."""
-    name = array.dtype.name
-    if name in DIGITS:
-        most = (1 << DIGITS[name]) + 1
-        check_that(n <= most, f"n cannot be greater than {most} for "
-                   f"{types.of(array.dtype).alias} type.")
-    elif name in INTEGERS:
-        check_that(n - 1 <= np.iinfo(array.dtype).max,
-                   f"value cannot be converted to type {'u' * (name[0] == 'u')}int"
-                   f"{array.itemsize * 8}_t without overflow")
-    check_kind("randperm", array, FLOATS | INTEGERS)
 
 
 def _like_method(name: str, parameters: str, doc: str, sample: Callable[..., Any]) -> Any:

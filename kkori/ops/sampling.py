@@ -19,19 +19,16 @@ from kkori.core import (
 )
 from kkori.core.generator import Generator
 from kkori.core.meta import MetaArray
-from kkori.ops.random import (
+from kkori.ops.random import OPTIONS, fill, new, source, zero
+from kkori.ops.random_checks import (
     COMPLEX,
     FLOATS,
-    OPTIONS,
-    _check_chances,
     check_bernoulli,
+    check_chances,
     check_kind,
     check_normal,
-    check_that,
-    fill,
-    new,
-    source,
-    zero,
+    name_of,
+    refused,
 )
 from kkori.ops.signature import Signatures
 from kkori.ops.table import op, public, write
@@ -95,7 +92,7 @@ def bernoulli(*args: Any, **options: Any) -> Tensor:
         return _bernoulli_p(input, values["p"], generator)
     out = values["out"]
     if input._array.size:
-        _check_chances(input._array, input._array)
+        check_chances(input._array, input._array)
     if out is not None and not (switch.on and input._requires_grad):
         if out._array.shape != input._array.shape:
             out.resize_(tuple(input._array.shape))
@@ -158,9 +155,10 @@ def _check_normal_tensors(mean: Any, std: Any) -> None:
     kind = mean._array if isinstance(mean, Tensor) else std._array
     if isinstance(std, Tensor):
         array = std._array
-        check_that(array.dtype.kind != "c", "normal expects standard deviation to be non-complex")
-        check_that(isinstance(array, MetaArray) or not array.size or bool(array.min() >= 0),
-                   "normal expects all elements of std >= 0.0")
+        if array.dtype.kind == "c":
+            raise refused("normal expects standard deviation to be non-complex")
+        if array.size and not isinstance(array, MetaArray) and not array.min() >= 0:
+            raise refused("normal expects all elements of std >= 0.0")
     else:
         check_normal(kind[:0] if kind.ndim else kind.reshape(1)[:0], 0.0, std)
     if isinstance(mean, Tensor) and isinstance(std, Tensor):
@@ -200,18 +198,24 @@ def multinomial(*args: Any, **options: Any) -> Tensor:
 
 
 def _check_multinomial(weights: np.ndarray, count: int, again: bool, out: Tensor | None) -> None:
-    check_that(0 < weights.ndim <= 2, "prob_dist must be 1 or 2 dim")
-    check_that(weights.dtype.name in FLOATS,
-               "multinomial only supports floating-point dtypes for input, got: "
-               + types.of(weights.dtype).alias, fix="weights.float()")
-    check_that(out is None or out._array.dtype == np.int64,
-               "multinomial expects Long tensor out, got: "
-               + (out.dtype.alias if out is not None else ""))
-    check_that(count > 0, "cannot sample n_sample <= 0 samples")
-    check_that(again or count <= weights.shape[-1],
-               "cannot sample n_sample > prob_dist.size(-1) samples without replacement",
-               fix="replacement=True")
-    check_that(weights.shape[-1] <= MOST_CATEGORIES, "number of categories cannot exceed 2^24")
+    if weights.ndim not in (1, 2):
+        raise refused("prob_dist must be 1 or 2 dim")
+    if name_of(weights) not in FLOATS:
+        raise refused(
+            "multinomial only supports floating-point dtypes for input, got: "
+            + types.of(weights.dtype).alias, fix="weights.float()")
+    if out is not None and out._array.dtype != np.int64:
+        raise refused(
+            "multinomial expects Long tensor out, got: "
+            + out.dtype.alias)
+    if count <= 0:
+        raise refused("cannot sample n_sample <= 0 samples")
+    if not again and count > weights.shape[-1]:
+        raise refused(
+            "cannot sample n_sample > prob_dist.size(-1) samples without replacement",
+            fix="replacement=True")
+    if weights.shape[-1] > MOST_CATEGORIES:
+        raise refused("number of categories cannot exceed 2^24")
 
 
 # ---- counts
@@ -258,8 +262,8 @@ def poisson(*args: Any, **options: Any) -> Tensor:
     rates = values["input"]._array
     check_kind("poisson_cpu", rates, FLOATS)
     if not isinstance(rates, MetaArray):
-        check_that(bool((rates >= 0).all()),
-                   "invalid Poisson rate, expected rate to be non-negative")
+        if not (rates >= 0).all():
+            raise refused("invalid Poisson rate, expected rate to be non-negative")
     return _poisson(values["input"], source(values))
 
 
@@ -268,14 +272,14 @@ def binomial(*args: Any, **options: Any) -> Tensor:
     """Successes in `count` trials of probability `prob` (both floating, of one type)."""
     values = _read_binomial.one(args, options)
     count, prob = values["count"], values["prob"]
-    if count._array.dtype.name not in FLOATS:
+    if name_of(count._array) not in FLOATS:
         raise ValueError("binomial only supports floating-point dtypes for count, got: "
                          + count.dtype.alias)
-    if prob._array.dtype.name not in FLOATS:
+    if name_of(prob._array) not in FLOATS:
         raise ValueError("binomial only supports floating-point dtypes for prob, got: "
                          + prob.dtype.alias)
-    check_that(count.dtype is prob.dtype,
-               f"Found dtype {prob.dtype.alias} but expected {count.dtype.alias}")
+    if count.dtype is not prob.dtype:
+        raise refused(f"Found dtype {prob.dtype.alias} but expected {count.dtype.alias}")
     check_kind("binomial_cpu", count._array, PRECISE)
     try:
         np.broadcast_shapes(count._array.shape, prob._array.shape)
