@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from kkori.core import device as devices
 from kkori.core import dtype as types
+from kkori.core import errors
 from kkori.core.dtype import dtype
 from kkori.core.layout import strided
 from kkori.core.meta import MetaArray
@@ -186,6 +187,8 @@ class Tensor:
 
     @requires_grad.setter
     def requires_grad(self, wanted: bool) -> None:
+        if wanted and self.dtype.kind < types.FLOATING:
+            raise errors.no_gradient_of_integers(self, "only Tensors of floating point and complex")
         self.requires_grad_(wanted)
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
@@ -196,8 +199,7 @@ class Tensor:
                 "computed variable in a subgraph that doesn't require differentiation use "
                 "var_no_grad = var.detach().")
         if requires_grad and self.dtype.kind < types.FLOATING:
-            raise RuntimeError(
-                "only Tensors of floating point dtype can require gradients")
+            raise errors.no_gradient_of_integers(self, "only Tensors of floating point")
         self._requires_grad = bool(requires_grad)
         return self
 
@@ -300,7 +302,15 @@ NON_LEAF_GRAD = (
     "attribute won't be populated during autograd.backward(). If you indeed want the .grad field "
     "to be populated for a non-leaf Tensor, use .retain_grad() on the non-leaf Tensor. If you "
     "access the non-leaf Tensor by mistake, make sure you access the leaf Tensor instead. See "
-    "github.com/pytorch/pytorch/pull/30531 for more informations.")
+    "github.com/pytorch/pytorch/pull/30531 for more information.")
+
+
+def followed(tensor: Tensor) -> Tensor:
+    """A tensor just made with ``requires_grad=True``; RuntimeError for integers."""
+    if tensor.dtype.kind < types.FLOATING:
+        raise errors.no_gradient_of_integers(tensor, "Only Tensors of floating point and complex")
+    tensor._requires_grad = True
+    return tensor
 
 
 def wrap(array: Any) -> Tensor:
@@ -324,8 +334,7 @@ def dimension(dim: int, ndim: int) -> int:
         return dim % ndim
     if not ndim and dim in (-1, 0):
         return 0
-    from kkori.core.errors import bad_dimension
-    raise bad_dimension(dim, ndim)
+    raise errors.bad_dimension(dim, ndim)
 
 
 def _check_gradient(tensor: Tensor, value: Any) -> None:
@@ -335,9 +344,15 @@ def _check_gradient(tensor: Tensor, value: Any) -> None:
     if value is tensor:
         raise RuntimeError("can't assign Variable as its own grad")
     if value._array.dtype != tensor._array.dtype:
-        raise RuntimeError(
-            f"attempting to assign a gradient with dtype '{value.dtype.name}' to a tensor with "
-            f"dtype '{tensor.dtype.name}'. The gradient must match the tensor's dtype. Please "
-            "ensure that both have the same dtype.")
+        raise errors.gradient_of_other_type(value.dtype, tensor.dtype)
+    if value.device != tensor.device:
+        raise RuntimeError(errors.message(
+            f"attempting to assign a gradient with device type '{value.device.type}' to a tensor "
+            f"with device type '{tensor.device.type}'. Please ensure that the gradient and the "
+            "tensor are on the same device"))
     if value._array.shape != tensor._array.shape:
-        raise RuntimeError("assigned grad has data of a different size")
+        raise RuntimeError(errors.message(
+            f"attempting to assign a gradient of size '{errors.of_shape(value._array.shape)}' to "
+            f"a tensor of size '{errors.of_shape(tensor._array.shape)}'. Please ensure that the "
+            "gradient and the tensor are the same size",
+            fix="x.grad = torch.zeros_like(x)"))

@@ -23,10 +23,10 @@ def several(value: Any) -> list[Any]:
 def first_gradients(roots: list[Tensor], given: list[Any]) -> list[Tensor]:
     """The gradients to start from: those given, 1 for numbers."""
     found = []
-    for root, gradient in zip(roots, given, strict=True):
+    for number, (root, gradient) in enumerate(zip(roots, given, strict=True)):
         if not root._requires_grad:
             raise RuntimeError(errors.message(
-                "element 0 of tensors does not require grad and does not have a grad_fn",
+                f"element {number} of tensors does not require grad and does not have a grad_fn",
                 fix="nothing on the way to it has requires_grad=True: check for torch.no_grad(), "
                     ".data, .detach(), argmax or comparisons"))
         if gradient is None:
@@ -40,8 +40,9 @@ def first_gradients(roots: list[Tensor], given: list[Any]) -> list[Tensor]:
                 gradient = wrap(root._array)
         elif gradient._array.shape != root._array.shape:
             raise RuntimeError(errors.message(
-                f"Mismatch in shape: grad_output[0] has a shape of {gradient.shape} and output[0] "
-                f"has a shape of {root.shape}."))
+                f"Mismatch in shape: grad_output[{number}] has a shape of {gradient.shape} and "
+                f"output[{number}] has a shape of {root.shape}.",
+                fix="y.backward(torch.ones_like(y))"))
         found.append(gradient)
     return found
 
@@ -71,24 +72,29 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
     """
     roots, goals = several(outputs), several(inputs)
     given = [None] * len(roots) if grad_outputs is None else several(grad_outputs)
+    starts = first_gradients(roots, given)
     for goal in goals:
         if not goal._requires_grad:
-            raise RuntimeError("One of the differentiated Tensors does not require grad")
+            raise RuntimeError(errors.message(
+                "One of the differentiated Tensors does not require grad",
+                fix="x.requires_grad_() before the computation"))
     keep = create_graph if retain_graph is None else retain_graph
-    found = engine.grad_of(roots, first_gradients(roots, given), keep, create_graph, goals)
-    return tuple(_answer(goal, value, allow_unused, materialize_grads)
-                 for goal, value in zip(goals, found, strict=True))
+    found = engine.grad_of(roots, starts, keep, create_graph, goals)
+    return tuple(_answer(number, goal, value, allow_unused, materialize_grads)
+                 for number, (goal, value) in enumerate(zip(goals, found, strict=True)))
 
 
-def _answer(goal: Tensor, value: Any, allow_unused: Any, materialize: bool) -> Any:
+def _answer(number: int, goal: Tensor, value: Any, allow_unused: Any, materialize: bool) -> Any:
     if value is not None:
         return value
     if materialize:
         return wrap(np.zeros_like(goal._array))
     if not allow_unused:
-        raise RuntimeError(
-            "One of the differentiated Tensors appears to not have been used in the graph. Set "
-            "allow_unused=True if this is the desired behavior.")
+        raise RuntimeError(errors.message(
+            f"The differentiated Tensor at index {number} appears to not have been used in the "
+            "graph. Set allow_unused=True if this is the desired behavior.",
+            what=f"inputs[{number}] has shape {errors.of_shape(goal._array.shape)}",
+            fix="pass the tensor that was used itself, not a copy, view or .data of it"))
     return None
 
 

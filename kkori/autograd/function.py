@@ -41,7 +41,8 @@ class FunctionCtx:
         for tensor, version in zip(self._saved, self._versions, strict=True):
             if tensor is not None and tensor._version != version:
                 from kkori.autograd.graph import changed_in_place
-                raise changed_in_place(self._node, tensor._array, version, tensor._version)
+                raise changed_in_place(self._node, tensor._array, version, tensor._version,
+                                       tensor._node, tensor._output_nr)
         return self._saved
 
     saved_variables = saved_tensors
@@ -57,6 +58,12 @@ class FunctionCtx:
     def set_materialize_grads(self, value: bool) -> None:
         """Whether missing gradients arrive in `backward` as zeros (True) or None."""
         self._materialize = value
+
+
+def is_expandable(shape: Any, wanted: Any) -> bool:
+    """Whether `shape` broadcasts to `wanted`."""
+    return len(shape) <= len(wanted) and all(
+        one in (1, other) for one, other in zip(shape[::-1], wanted[::-1], strict=False))
 
 
 class _FunctionNode(Node):
@@ -77,7 +84,24 @@ class _FunctionNode(Node):
                 f"function {self.name()} returned an incorrect number of gradients (expected "
                 f"{count}, got {len(answers)})",
                 fix="backward returns one gradient, or None, for each argument of forward"))
+        for number, (edge, answer) in enumerate(zip(self.edges, answers, strict=False)):
+            self.check(number, edge, answer)
         return list(answers)
+
+    def check(self, number: int, edge: Any, answer: Any) -> None:
+        """A gradient must broadcast back to what it belongs to."""
+        if edge is None or not isinstance(answer, Tensor):
+            return
+        shape = edge._array.shape if isinstance(edge, Tensor) else edge.shape
+        if isinstance(shape, list):
+            shape = shape[self.numbers[number]]
+        found = answer._array.shape
+        if found != shape and not is_expandable(shape, found):
+            raise RuntimeError(errors.message(
+                f"Function {self.name()} returned an invalid gradient at index {number} - got "
+                f"{errors.of_shape(found)} but expected shape compatible with "
+                f"{errors.of_shape(shape)}",
+                fix="a gradient has the shape of the argument that it belongs to"))
 
     def zeros(self, number: int) -> Any:
         from kkori.ops.create import zeros

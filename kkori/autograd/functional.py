@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -31,7 +32,15 @@ def called(func: Callable[..., Any], inputs: Any) -> tuple[tuple[Tensor, ...], b
     """Outputs of one followed call, and whether they came as a tuple."""
     with enable_grad():
         found = func(*inputs)
-    return as_tuple(found), isinstance(found, tuple)
+    outputs = as_tuple(found)
+    for part in outputs:
+        if not isinstance(part, Tensor):
+            name = sys._getframe(1).f_code.co_name
+            raise TypeError(
+                f"The outputs of the user-provided function given to {name} must be either a "
+                "Tensor or a tuple of Tensors but the given outputs of the user-provided function "
+                f"has type {type(part)}.")
+    return outputs, isinstance(found, tuple)
 
 
 def unwrapped(values: tuple[Any, ...], several: bool) -> Any:

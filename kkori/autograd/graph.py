@@ -202,7 +202,8 @@ class _Output:
 
     def tensor(self, node: Node) -> Tensor:
         if self.storage.version != self.version:
-            raise changed_in_place(node, self.array, self.version, self.storage.version)
+            raise changed_in_place(node, self.array, self.version, self.storage.version,
+                                   node, self.number)
         found = wrap(self.array)
         found._storage = self.storage
         found._node, found._output_nr, found._requires_grad = node, self.number, True
@@ -220,7 +221,8 @@ def _unpack(node: Node) -> list[Any]:
         if isinstance(value, Tensor):
             storage = value._storage
             if storage is not None and storage.version != version:
-                raise changed_in_place(node, value._array, version, storage.version)
+                raise changed_in_place(node, value._array, version, storage.version,
+                                       value._node, value._output_nr)
         elif isinstance(value, _Output):
             value = value.tensor(node)
         found.append(value)
@@ -235,22 +237,29 @@ SECOND_TIME = (
     "backward.")
 
 
-def changed_in_place(node: Node, array: Any, version: int, now: int) -> RuntimeError:
-    """A value that backward needs was overwritten after it was saved."""
+def changed_in_place(node: Node, array: Any, version: int, now: int, maker: Any = None,
+                     number: int = 0) -> RuntimeError:
+    """A value that backward needs was overwritten after `node` had saved it.
+
+    `maker` is the node whose output `number` the value is (None for leaves).
+    """
     from kkori.core import dtype as types
     kind = types.of(array.dtype).alias
     return RuntimeError(errors.message(
         "one of the variables needed for gradient computation has been modified by an inplace "
         f"operation: [torch.{kind}Tensor {errors.of_shape(array.shape)}]"
-        f"{_which_output(node)} is at version {now}; expected version {version} instead. Hint: "
-        "enable anomaly detection to find the operation that failed to compute its gradient, "
-        "with torch.autograd.set_detect_anomaly(True).",
+        f"{_which_output(maker, number)} is at version {now}; expected version {version} "
+        "instead. Hint: enable anomaly detection to find the operation that failed to compute its "
+        "gradient, with torch.autograd.set_detect_anomaly(True, check_nan=False).",
+        what=f"it was saved for the gradient of {node.name()}, and changed after that",
         fix="replace the in-place operation: y = y + 1 instead of y += 1"))
 
 
-def _which_output(node: Node) -> str:
-    return f", which is output 0 of {node.name()}," if any(
-        isinstance(value, _Output) for value in node.saved) else ""
+def _which_output(maker: Any, number: int) -> str:
+    if maker is None:
+        return ""
+    name, _, _ = maker.name().partition("Backward")
+    return f", which is output {number} of {name},"
 
 
 def _saved_by_name(node: Node, name: str) -> Any:

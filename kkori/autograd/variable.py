@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kkori.tensor import Tensor
+from kkori.tensor import Tensor, followed
 
 __all__ = ["Variable"]
 
@@ -12,4 +12,4 @@ __all__ = ["Variable"]
 def Variable(data: Tensor, requires_grad: bool = False, volatile: Any = None) -> Tensor:
     """`data` as a tensor of its own that may require gradients."""
     found = data.detach()
-    return found.requires_grad_(True) if requires_grad else found
+    return followed(found) if requires_grad else found

@@ -173,6 +173,32 @@ def leaf_in_place() -> RuntimeError:
         fix="wrap the update: with torch.no_grad(): w -= 0.1 * w.grad"))
 
 
+def no_gradient_of_integers(tensor: Any, whose: str) -> RuntimeError:
+    """Whole numbers and truth values have no gradient; PyTorch says so in three ways (`whose`)."""
+    return RuntimeError(message(
+        f"{whose} dtype can require gradients", what=f"this tensor has dtype {tensor.dtype!r}",
+        fix="make the numbers floating: torch.tensor([1.0, 2.0]), or x.float()"))
+
+
+# How C++ calls the types, which is how some of PyTorch's messages call them.
+C_NAMES = {"float32": "float", "float64": "double", "int64": "long int", "int32": "int",
+           "int16": "short int", "int8": "signed char", "uint8": "unsigned char", "bool": "bool",
+           "uint16": "unsigned short", "uint32": "unsigned int", "uint64": "unsigned long",
+           "float16": "c10::Half", "bfloat16": "c10::BFloat16",
+           "complex64": "c10::complex<float>", "complex128": "c10::complex<double>"}
+
+
+def gradient_of_other_type(found: Any, wanted: Any) -> RuntimeError:
+    """A `.grad` that is assigned must have its tensor's type."""
+    return RuntimeError(message(
+        f"attempting to assign a gradient with dtype '{C_NAMES.get(found.name, found.name)}' to a "
+        f"tensor with grad_dtype '{wanted.alias}'. The gradient must match the tensor's "
+        "grad_dtype (defaults to the tensor's dtype). You can set the tensor's grad_dtype "
+        "attribute with a specific dtype, or None to allow any dtype. Set grad_dtype with "
+        "caution. Diverging the dtypes of a tensor and its gradient may break downstream systems "
+        "that assume they match.", fix=f"x.grad = gradient.to({wanted!r})"))
+
+
 # Operations whose kernels PyTorch's messages call by another name.
 KERNELS = {"bitwise_left_shift": "lshift", "bitwise_right_shift": "rshift",
            "floor_divide": "div_floor"}

@@ -17,7 +17,7 @@ from kkori.core.size import contiguous_strides
 from kkori.ops.convert import cast_array
 from kkori.ops.move import lengths
 from kkori.ops.table import METHODS, TORCH, method, public, type_name
-from kkori.tensor import Tensor, share, wrap
+from kkori.tensor import Tensor, followed, share, wrap
 
 
 def finish(array: Any, place: Any, requires_grad: bool) -> Tensor:
@@ -26,7 +26,7 @@ def finish(array: Any, place: Any, requires_grad: bool) -> Tensor:
         if devices.resolve(place).type == "meta":
             array = meta.empty(array.shape, array.dtype)
     tensor = wrap(array)
-    return tensor.requires_grad_(True) if requires_grad else tensor
+    return followed(tensor) if requires_grad else tensor
 
 
 # From data.
@@ -328,7 +328,7 @@ def maker(name: str, value: Any, doc: str) -> Any:
              memory_format: Any = None, names: Any = None, **named: Any) -> Tensor:
         shape = size_given(name, size or (named["size"],))
         found = wrap(new_array(shape, dtype, device, value))
-        return found.requires_grad_(True) if requires_grad else found
+        return followed(found) if requires_grad else found
     make.__doc__ = doc
     return public(make, name=name, method=False)
 
@@ -346,7 +346,7 @@ def full(size: Any, fill_value: Any, *, dtype: Any = None, layout: Any = strided
     value = fill_value.item() if isinstance(fill_value, Tensor) else fill_value
     row = dtype or types.OF_PYTHON[value.__class__ if value.__class__ in types.OF_PYTHON else float]
     found = wrap(new_array(lengths((size,)), row, device, value))
-    return found.requires_grad_(True) if requires_grad else found
+    return followed(found) if requires_grad else found
 
 
 def like_maker(name: str, value: Any) -> Any:
@@ -373,7 +373,7 @@ def like(input: Tensor, value: Any, row: Any, place: Any, requires_grad: bool,
     if value:
         found[...] = value
     tensor = wrap(found)
-    return tensor.requires_grad_(True) if requires_grad else tensor
+    return followed(tensor) if requires_grad else tensor
 
 
 zeros_like = like_maker("zeros_like", 0)
@@ -397,7 +397,7 @@ def new_maker(name: str, value: Any) -> None:
         shape = lengths(size or (named["size"],))
         found = wrap(new_array(shape, dtype or self.dtype,
                                self.device if device is None else device, value))
-        return found.requires_grad_(True) if requires_grad else found
+        return followed(found) if requires_grad else found
     make.__name__ = name
     make.__doc__ = "A new tensor of this type and device, of the given size."
     METHODS[name] = make

@@ -15,10 +15,6 @@ from kkori.ops.table import METHODS, TORCH, op, public
 from kkori.tensor import Tensor
 
 # Names of C++ types, which PyTorch's messages use here.
-C_NAMES = {"float32": "float", "float64": "double", "int64": "long int", "int32": "int",
-           "int16": "short int", "int8": "signed char", "uint8": "unsigned char", "bool": "bool",
-           "float16": "c10::Half", "bfloat16": "c10::BFloat16",
-           "complex64": "c10::complex<float>", "complex128": "c10::complex<double>"}
 
 
 def dot_array(a: Any, b: Any) -> Any:
@@ -109,7 +105,7 @@ def transpose_hint(a: Any, b: Any) -> str:
 
 
 def different_types(input: Tensor, other: Tensor) -> RuntimeError:
-    one, two = C_NAMES[input.dtype.name], C_NAMES[other.dtype.name]
+    one, two = errors.C_NAMES[input.dtype.name], errors.C_NAMES[other.dtype.name]
     return RuntimeError(errors.message(
         f"expected m1 and m2 to have the same dtype, but got: {one} != {two}",
         fix="convert one side: x.float()"))

@@ -163,13 +163,6 @@ def case_retain_grad_of_constant(torch):
     return torch.ones(2).retain_grad()
 
 
-def case_inference_tensor_saved(torch):
-    with torch.inference_mode():
-        x = torch.ones(2)
-    w = torch.ones(2, requires_grad=True)
-    return (w * x).sum()
-
-
 def case_function_called(torch):
     class Double(torch.autograd.Function):
         @staticmethod
