@@ -41,11 +41,10 @@ def sizes_by_package(site_packages: Path) -> dict[str, int]:
 
 
 def installed_sizes(wheel: Path, workplace: Path) -> dict[str, int]:
-    """Install the wheel in a fresh environment and weigh what came with it (pip itself excluded)."""
+    """Install the wheel in a fresh environment and weigh what came with it, without pip itself."""
     folder = workplace / "environment"
     venv.create(folder, with_pip=True)
-    scripts, interpreter = ("Scripts", "python.exe") if sys.platform == "win32" else ("bin", "python")
-    python = folder / scripts / interpreter
+    python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
     (site_packages,) = folder.rglob("site-packages")
     before = sizes_by_package(site_packages)
     pip(python, "install", "--no-compile", str(wheel))

@@ -72,7 +72,7 @@ class Archive:
         content = np.empty(self.size(name), np.uint8)
         try:
             with self.zip.open(self.records[name]) as record:
-                if _fill(record, memoryview(content)) or record.read(1):
+                if _fill(record, content.data) or record.read(1):
                     raise ValueError("its length is not the one that the directory says")
         except self.damage as error:
             raise RuntimeError(BAD_RECORD.format(name, error)) from error

@@ -26,8 +26,8 @@ from kkori.version import TorchVersion
 __all__ = ["dump"]
 
 BATCH = 1000  # items that one APPENDS or SETITEMS brings
-PLAIN = ("None, bool, int, float, complex, str, bytes, list, tuple, dict, set, OrderedDict, Counter,"
-         " tensors, parameters, sizes, dtypes, devices, and NumPy's numbers and arrays")
+PLAIN = ("None, bool, int, float, complex, str, bytes, list, tuple, dict, set, OrderedDict, "
+         "Counter, tensors, parameters, sizes, dtypes, devices, and NumPy's numbers and arrays")
 TWO_TYPES = ("Cannot save multiple tensors or storages that view the same data as different types")
 
 
@@ -65,7 +65,7 @@ def dump(value: Any) -> tuple[bytes, list[memoryview]]:
     """
     writer = Writer()
     writer.write(value)
-    return b"".join(writer.out), [memoryview(_flat(owner)) for owner in writer.owners]
+    return b"".join(writer.out), [_flat(owner).data for owner in writer.owners]
 
 
 class Writer:

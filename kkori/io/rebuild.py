@@ -269,13 +269,13 @@ def build(instance: Any, state: Any) -> None:
                      f"`add_safe_globals`, but got {type(instance)}")
 
 
-def _build_numpy_type(kind: np.dtype, state: Any) -> None:
+def _build_numpy_type(kind: Any, state: Any) -> None:
     if not isinstance(state, tuple) or len(state) < 2 or state[1] not in ("<", ">", "=", "|"):
         raise refuse("a NumPy dtype is not described as one")
-    kind.__setstate__((3, state[1], None, None, None, -1, -1, 0))  # type: ignore[attr-defined]
+    kind.__setstate__((3, state[1], None, None, None, -1, -1, 0))
 
 
-def _build_numpy_array(array: np.ndarray, state: Any) -> None:
+def _build_numpy_array(array: Any, state: Any) -> None:
     if not isinstance(state, tuple) or len(state) != 5:
         raise refuse("a NumPy array is not described as one")
     _, shape, kind, fortran, content = state
@@ -289,7 +289,7 @@ def _build_numpy_array(array: np.ndarray, state: Any) -> None:
 # The list
 
 def _callees() -> dict[str, Any]:
-    makers = {
+    makers: dict[str, Callable[..., Any]] = {
         "collections.OrderedDict": _ordered_dict, "collections.Counter": _counter,
         "builtins.set": _set, "builtins.bytes": _empty_bytes,
         "builtins.bytearray": _bytearray, "builtins.complex": _complex,

@@ -47,7 +47,7 @@ def load(data: bytes) -> dict[str, Tensor]:
 def load_file(filename: Any, device: Any = "cpu", **options: Any) -> dict[str, Tensor]:
     """The tensors in a safetensors file, on `device` ("cpu" or "meta")."""
     with safe_open(filename, framework="pt", device=device) as file:
-        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return {name: file.get_tensor(name) for name in file.keys()}
 
 
 class _Entry:
@@ -194,7 +194,7 @@ class safe_open:
             return wrap(empty(entry.shape, entry.dtype.numpy))
         raw = np.empty(entry.last - entry.first, np.uint8)
         self.file.seek(self.start + entry.first)
-        if self.file.readinto(memoryview(raw)) != raw.nbytes:
+        if self.file.readinto(raw.data) != raw.nbytes:
             raise SafetensorError(f"incomplete file: {name} ends after the file does")
         tensor = _tensor(entry, raw)
         return tensor._array if self.gives_arrays else tensor

@@ -1,0 +1,1 @@
+"""`fastai.data`, of which the course uses `all`."""

@@ -1,0 +1,1 @@
+"""`fastai.vision`, of which the course uses `all`."""
