@@ -15,8 +15,8 @@ from kkori.core.meta import MetaArray
 from kkori.ops.elementwise import add, mul, where
 from kkori.ops.random import empty_like, source
 from kkori.ops.random_checks import COMPLEX, FLOATS, name_of, not_implemented, refused
-from kkori.ops.signature import Signatures
-from kkori.ops.table import TORCH, op, public
+from kkori.ops.signature import Signatures, parsed
+from kkori.ops.table import TORCH, op
 from kkori.tensor import Tensor, wrap
 
 __all__ = ["drop", "rrelu", "rrelu_", "native_dropout"]
@@ -116,7 +116,7 @@ DROPS = {  # name: how it drops, in words
 def _drop_function(name: str, ways: dict[str, bool], doc: str) -> None:
     for spelled, inplace in ((name, False), (f"{name}_", True)):
         read = Signatures(f"{spelled}(Tensor input, float p, bool train)")
-        public(_drop_call(spelled, read, ways, inplace, doc), method=False, out=False)
+        parsed(_drop_call(spelled, read, ways, inplace, doc))
 
 
 def _drop_call(name: str, read: Signatures, ways: dict[str, bool], inplace: bool,
@@ -142,7 +142,7 @@ dropout = TORCH["dropout"]
 _read_native = Signatures("native_dropout(Tensor input, float p, bool? train)")
 
 
-@public(method=False, out=False)
+@parsed
 def native_dropout(*args: Any, **options: Any) -> tuple[Tensor, Tensor]:
     """What ``dropout`` does, with the mask (bool) as a second result."""
     values = _read_native.one(args, options)
@@ -175,7 +175,7 @@ _read_rrelu = {name: Signatures(
     "bool training=False, *, Generator generator=None)") for name in ("rrelu", "rrelu_")}
 
 
-@public(method=False, out=False)
+@parsed
 def rrelu(*args: Any, **options: Any) -> Tensor:
     """Negative numbers times a random slope in [lower, upper), or times the mean slope.
 
@@ -184,7 +184,7 @@ def rrelu(*args: Any, **options: Any) -> Tensor:
     return _rrelu_of(**_read_rrelu["rrelu"].one(args, options))
 
 
-@public(method=False, out=False)
+@parsed
 def rrelu_(*args: Any, **options: Any) -> Tensor:
     """In-place form of ``rrelu``."""
     from kkori.autograd.views import overwrite

@@ -41,8 +41,8 @@ from kkori.ops.random_checks import (
     name_of,
     refused,
 )
-from kkori.ops.signature import Signatures, Values
-from kkori.ops.table import TORCH, method, op, public
+from kkori.ops.signature import Signatures, Values, parsed
+from kkori.ops.table import TORCH, method, op
 from kkori.tensor import Tensor, wrap
 
 __all__ = [
@@ -345,7 +345,7 @@ def _factory_method(name: str, doc: str, check: Check, sample: Sample) -> Any:
 
     call.__name__ = call.__qualname__ = name
     call.__doc__ = doc
-    return public(call, method=False, out=False)
+    return parsed(call)
 
 
 TAIL_OF = {"rand": "UniformBackward0", "randn": "NormalBackward0"}
@@ -369,7 +369,7 @@ _randint = Signatures(
     f"randint(int low, int high, size size, *, Generator generator=None, {OPTIONS})")
 
 
-@public(method=False, out=False)
+@parsed
 def randint(*args: Any, **options: Any) -> Tensor:
     """Whole numbers in [low, high) in a new tensor of `size` (int64 unless `dtype` is given).
 
@@ -387,7 +387,7 @@ _randperm = Signatures(
     f"randperm(int n, *, Generator? generator, {OPTIONS})", f"randperm(int n, *, {OPTIONS})")
 
 
-@public(method=False, out=False)
+@parsed
 def randperm(*args: Any, **options: Any) -> Tensor:
     """The whole numbers below `n` in random order (int64 unless `dtype` is given).
 
@@ -426,7 +426,7 @@ def _like_method(name: str, parameters: str, doc: str, sample: Callable[..., Any
 
     call.__name__ = call.__qualname__ = name
     call.__doc__ = doc
-    return public(call, method=False, out=False)
+    return parsed(call)
 
 
 def _array_like(input: Tensor, values: Values) -> np.ndarray:

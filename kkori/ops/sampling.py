@@ -30,7 +30,7 @@ from kkori.ops.random_checks import (
     name_of,
     refused,
 )
-from kkori.ops.signature import Signatures
+from kkori.ops.signature import Signatures, parsed
 from kkori.ops.table import op, public, write
 from kkori.tensor import Tensor, wrap
 
@@ -79,7 +79,7 @@ _read_bernoulli = Signatures(
     "bernoulli(Tensor input, float p, *, Generator generator=None)")
 
 
-@public(out=False)
+@parsed(method=True)
 def bernoulli(*args: Any, **options: Any) -> Tensor:
     """Ones with the probabilities that `input` holds (or with probability `p`), else zeros.
 
@@ -129,7 +129,7 @@ _read_normal = Signatures(
     f"normal(float mean, float std, size size, *, Generator generator=None, {OPTIONS})")
 
 
-@public(out=False)
+@parsed
 def normal(*args: Any, **options: Any) -> Tensor:
     """Normal numbers with the means `mean` and the deviations `std`; one may be a number.
 
@@ -177,7 +177,7 @@ _read_multinomial = Signatures(
     "Generator generator=None, Tensor out=None)")
 
 
-@public(out=False)
+@parsed(method=True)
 def multinomial(*args: Any, **options: Any) -> Tensor:
     """Indices of `num_samples` categories, drawn by the weights in each row of `input`.
 
@@ -252,7 +252,7 @@ _read_poisson = Signatures("poisson(Tensor input, Generator generator=None)")
 _read_binomial = Signatures("binomial(Tensor count, Tensor prob, Generator generator=None)")
 
 
-@public(method=False, out=False)
+@parsed
 def poisson(*args: Any, **options: Any) -> Tensor:
     """Poisson numbers at the rates `input`, in its (floating) type.
 
@@ -267,7 +267,7 @@ def poisson(*args: Any, **options: Any) -> Tensor:
     return _poisson(values["input"], source(values))
 
 
-@public(method=False, out=False)
+@parsed
 def binomial(*args: Any, **options: Any) -> Tensor:
     """Successes in `count` trials of probability `prob` (both floating, of one type)."""
     values = _read_binomial.one(args, options)

@@ -8,6 +8,7 @@ raises the TypeError that PyTorch raises.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -18,10 +19,10 @@ from kkori.core import dtype as types
 from kkori.core import errors
 from kkori.core.generator import Generator
 from kkori.core.layout import layout, memory_format
-from kkori.ops.table import type_name
+from kkori.ops.table import METHODS, TORCH, type_name
 from kkori.tensor import Tensor
 
-__all__ = ["Signatures"]
+__all__ = ["Signatures", "parsed"]
 
 REQUIRED = object()
 Values = dict[str, Any]
@@ -264,3 +265,13 @@ class Signatures:
         listed = "\n".join(f" * {text[text.index('('):]}" for text in self.texts)
         return (f"{self.ways[0].name}() received an invalid combination of arguments - got "
                 f"({given}), but expected one of:\n{listed}")
+
+
+def parsed(function: Any = None, *, method: bool = False) -> Any:
+    """Make a function that reads its arguments itself PyTorch's: ``torch.<name>``."""
+    if function is None:
+        return functools.partial(parsed, method=method)
+    TORCH[function.__name__] = function
+    if method:
+        METHODS[function.__name__] = function
+    return function
