@@ -57,7 +57,7 @@ def permutation(generator: Generator, count: int) -> np.ndarray:
         return _inside_out(generator, count)
     order = list(range(count))
     if count > 1:
-        left = np.arange(count, 1, -1, np.uint64)
+        left = np.arange(count, 1, -1, dtype=np.uint64)
         jumps = (generator.raw(count - 1) % left).view(np.int64)
         jumps += np.arange(count - 1)
         for place, other in enumerate(jumps.tolist()):

@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from kkori.autograd.mode import switch
+from kkori.autograd.views import check_writable, overwrite
 from kkori.core import dtype as types
 from kkori.core import errors, meta, random_streams
 from kkori.core.generator import Generator, default_generator
 from kkori.core.meta import MetaArray
 from kkori.ops.elementwise import add, mul, where
 from kkori.ops.random import empty_like, source
-from kkori.ops.random_checks import COMPLEX, FLOATS, name_of, not_implemented, refused
+from kkori.ops.random_checks import FLOATS, name_of, not_implemented, refused
 from kkori.ops.signature import Signatures, parsed
 from kkori.ops.table import TORCH, op
 from kkori.tensor import Tensor, wrap
@@ -31,40 +33,41 @@ def drop(input: Tensor, p: float, *, inplace: bool = False, features: bool = Fal
     `features` drops whole channels. This is what ``torch.dropout`` and its kin do when training.
     """
     if not 0 <= p <= 1:
-        raise refused(
-            f"dropout probability has to be between 0 and 1, but got {p:g}",
-            fix="p=0.5")
+        raise refused(f"dropout probability has to be between 0 and 1, but got {p:g}", fix="p=0.5")
     if p == 0:
         return input
     array = input._array
+    if inplace and switch.on and input._requires_grad:
+        check_writable(input)
     if p == 1:
-        return _times(input, wrap(_filled(array, (), 0)), inplace)
+        return _times(input, wrap(_zero(array)), inplace)
     _check_type(array)
-    kept, gain, shift = _levels(array, p, alpha)
+    gain, shift = _levels(array, p, alpha)
     mask = _mask(array, p, features)
-    result = _times(input, wrap(_chosen(mask, gain, array)), inplace)
+    result = _times(input, wrap(_chosen(mask, gain)), inplace)
     if not alpha:
         return result
-    offsets = wrap(_chosen(mask, shift, array))
-    return result.add_(offsets) if inplace else add(result, offsets)  # type: ignore[attr-defined]
+    offsets = wrap(_chosen(mask, shift))
+    return result.add_(offsets) if inplace else add(result, offsets)
 
 
 def _times(input: Tensor, noise: Tensor, inplace: bool) -> Tensor:
-    return input.mul_(noise) if inplace else mul(input, noise)  # type: ignore[attr-defined]
+    return input.mul_(noise) if inplace else mul(input, noise)
 
 
-def _filled(array: np.ndarray, shape: tuple[int, ...], value: float) -> np.ndarray:
-    if isinstance(array, MetaArray):
-        return meta.empty(shape, array.dtype)
-    return np.full(shape, value, array.dtype)
+def _zero(array: np.ndarray) -> np.ndarray:
+    kind = array.dtype
+    return meta.empty((), kind) if isinstance(array, MetaArray) else np.zeros((), kind)
 
 
 def _check_type(array: np.ndarray) -> None:
-    if name_of(array) not in FLOATS | COMPLEX:
+    if array.dtype.kind == "c":
+        raise not_implemented("bernoulli_scalar_cpu_", array)
+    if name_of(array) not in FLOATS:
         raise errors.no_cast(types.get_default_dtype(), types.of(array.dtype))
 
 
-def _levels(array: np.ndarray, p: float, alpha: bool) -> tuple[float, np.ndarray, np.ndarray]:
+def _levels(array: np.ndarray, p: float, alpha: bool) -> tuple[np.ndarray, np.ndarray]:
     """What dropped and kept elements are multiplied by, and what is added to them.
 
     Reckoned in the array's own type, rounding after every step, as PyTorch does it.
@@ -72,34 +75,33 @@ def _levels(array: np.ndarray, p: float, alpha: bool) -> tuple[float, np.ndarray
     keep = np.array([0, 1], array.dtype)
     work = np.float32 if name_of(array) in random_streams.HALVES else array.dtype.type
     if not alpha:
-        return 1 - p, (keep / work(1 - p)).astype(array.dtype), keep
+        return (keep / work(1 - p)).astype(array.dtype), keep
     scale = 1.0 / math.sqrt((SELU_LIMIT * SELU_LIMIT * p + 1) * (1 - p))
-    shift = (keep - keep[1])
+    shift = keep - keep[1]
     for step, number in ((np.multiply, SELU_LIMIT * scale), (np.add, SELU_LIMIT * scale * p)):
         shift = step(shift, work(number)).astype(array.dtype)
-    return 1 - p, (keep * work(scale)).astype(array.dtype), shift
+    return (keep * work(scale)).astype(array.dtype), shift
 
 
 def _mask(array: np.ndarray, p: float, features: bool) -> np.ndarray:
     """True where an element (or a channel) is kept."""
-    if features:
-        if array.ndim < 2:
-            raise refused("Feature dropout requires at least 2 dimensions in the input")
-        mask = np.empty((*array.shape[:2], *(1,) * (array.ndim - 2)), bool)
-    elif isinstance(array, MetaArray):
-        return np.empty(0, bool)
+    kind = np.dtype(bool)
+    if not features:
+        mask = empty_like(array, kind)
+    elif array.ndim >= 2:
+        shape = (*array.shape[:2], *(1,) * (array.ndim - 2))
+        mask = meta.empty(shape, kind) if isinstance(array, MetaArray) else np.empty(shape, kind)
     else:
-        mask = empty_like(array, np.dtype(bool))
-    if not isinstance(array, MetaArray):
+        raise refused("Feature dropout requires at least 2 dimensions in the input")
+    if not isinstance(mask, MetaArray):
         random_streams.bernoulli(default_generator, mask, 1 - p)
     return mask
 
 
-def _chosen(mask: np.ndarray, levels: np.ndarray, array: np.ndarray) -> np.ndarray:
+def _chosen(mask: np.ndarray, levels: np.ndarray) -> np.ndarray:
     """The second of two `levels` where `mask` holds, else the first."""
-    if isinstance(array, MetaArray):
-        return meta.empty(mask.shape if mask.ndim == array.ndim and mask.size else array.shape,
-                          array.dtype)
+    if isinstance(mask, MetaArray):
+        return meta.empty(mask.shape, levels.dtype)
     if levels[0] == 0:
         return np.multiply(mask, levels[1])
     return np.where(mask, levels[1], levels[0])
@@ -166,7 +168,7 @@ def rrelu_with_noise_array(input: Any, noise: Any, slope: Any) -> Any:
 
 
 def rrelu_gradient(g: Tensor, input: Tensor, noise: Any, slope: Any) -> Tensor:
-    return g * noise if slope is None else where(input > 0, g, g * slope)
+    return g * noise if slope is None else where(input > 0, g, g * slope)  # type: ignore[operator]
 
 
 _rrelu = op("rrelu_with_noise", rrelu_with_noise_array, {"input": rrelu_gradient})
@@ -187,7 +189,6 @@ def rrelu(*args: Any, **options: Any) -> Tensor:
 @parsed
 def rrelu_(*args: Any, **options: Any) -> Tensor:
     """In-place form of ``rrelu``."""
-    from kkori.autograd.views import overwrite
     values = _read_rrelu["rrelu_"].one(args, options)
     return overwrite(values["input"], _rrelu_of(**values))
 

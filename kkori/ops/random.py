@@ -305,7 +305,7 @@ def _into(out: Tensor, shape: tuple[int, ...], dtype: types.dtype | None,
     if tuple(out._array.shape) != shape:
         if out._requires_grad:
             raise refused("cannot resize variables that require grad")
-        out.resize_(shape)  # type: ignore[attr-defined]
+        out.resize_(shape)
     sample(out)
     return out
 

@@ -189,7 +189,7 @@ def multinomial(*args: Any, **options: Any) -> Tensor:
     _check_multinomial(weights, count, values["replacement"], out)
     shape = (*weights.shape[:-1], count)
     if isinstance(weights, MetaArray):
-        drawn = meta.empty(shape, np.dtype(np.int64))
+        drawn: np.ndarray = meta.empty(shape, np.dtype(np.int64))
     elif 0 in shape:
         drawn = np.empty(shape, np.int64)
     else:
