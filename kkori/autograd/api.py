@@ -27,8 +27,10 @@ def first_gradients(roots: list[Tensor], given: list[Any]) -> list[Tensor]:
         if not root._requires_grad:
             raise RuntimeError(errors.message(
                 f"element {number} of tensors does not require grad and does not have a grad_fn",
-                fix="nothing on the way to it has requires_grad=True: check for torch.no_grad(), "
-                    ".data, .detach(), argmax or comparisons"))
+                what="nothing on the way to it requires gradients, or the way was cut: by "
+                     "torch.no_grad(),\n.data, .detach(), .item(), torch.tensor(loss), argmax or a "
+                     "comparison",
+                fix="w = torch.ones(2, requires_grad=True) before the computation"))
         if gradient is None:
             if root._array.size != 1:
                 raise RuntimeError(errors.message(

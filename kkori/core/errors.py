@@ -90,6 +90,15 @@ def inside(error: BaseException, module: Any) -> None:
     error.args = (new, *error.args[1:])
 
 
+def no_parameters(module: Any) -> Text:
+    """What ``next(module.parameters())`` says, besides StopIteration, where there are none."""
+    fix = "parameters = list(net.parameters()), and see whether it is empty"
+    for name, value in vars(module).items():
+        if isinstance(value, (list, tuple)) and any(hasattr(x, "parameters") for x in value):
+            fix = f"self.{name} = torch.nn.ModuleList(self.{name}): plain lists are not searched"
+    return message("", what=f"{_one_line(repr(module))} has no parameters", fix=fix)
+
+
 def _adopted(error: BaseException) -> Text | None:
     """The text of an error that kkori raised without `message`; None for all other errors."""
     if type(error) not in PLAIN or len(error.args) != 1 or not isinstance(error.args[0], str):
@@ -148,15 +157,27 @@ def not_broadcastable(shapes: Any) -> RuntimeError:
                 f"The size of tensor a ({a}) must match the size of tensor b ({b}) at "
                 f"non-singleton dimension {where}",
                 what=f"shapes: {of_shape(first)} and {of_shape(second)}",
-                fix="make the two lengths equal, or one of them 1 (reshape, unsqueeze)"))
+                fix=broadcast_hint(first, second)))
     return RuntimeError(f"shapes {of_shape(first)} and {of_shape(second)} do not match")
+
+
+def broadcast_hint(first: Any, second: Any) -> str:
+    """The place for a length of 1 that makes two shapes fit, if there is one."""
+    shorter, longer, name = (second, first, "b") if len(second) <= len(first) else (
+        first, second, "a")
+    for place in range(1, len(shorter) + 1 if len(shorter) < len(longer) else 0):
+        shape = (*shorter[:place], 1, *shorter[place:])
+        if all(x == y or 1 in (x, y) for x, y in zip(shape[::-1], longer[::-1], strict=False)):
+            return f"{name}.unsqueeze({place}) has shape {of_shape(shape)}, which fits"
+    return "print(a.shape, b.shape): equal lengths fit, and lengths of 1"
 
 
 def no_cast(found: Any, wanted: Any) -> RuntimeError:
     """An in-place result that its tensor's type cannot hold."""
     return RuntimeError(message(
         f"result type {found.alias} can't be cast to the desired output type {wanted.alias}",
-        fix=f"convert first: x = x.{found.name}()  (or write the result to a new tensor)"))
+        what=f"the tensor keeps its dtype {wanted!r}; the result has {found!r}",
+        fix=f"x = x.to({found!r}) first, or make a new tensor: y = x + 0.5"))
 
 
 def bad_dimension(dim: int, ndim: int) -> IndexError:

@@ -91,7 +91,8 @@ def cannot_multiply(a: Any, b: Any) -> RuntimeError:
     return RuntimeError(errors.message(
         f"mat1 and mat2 shapes cannot be multiplied ({a.shape[0]}x{a.shape[1]} and "
         f"{b.shape[0]}x{b.shape[1]})",
-        what=f"the inner lengths differ: {a.shape[1]} and {b.shape[0]}",
+        what=f"columns on the left: {a.shape[1]}, rows on the right: {b.shape[0]}; "
+             "they must be equal",
         fix=transpose_hint(a.shape, b.shape)))
 
 
@@ -101,14 +102,26 @@ def transpose_hint(a: Any, b: Any) -> str:
         return "transpose the right side: a @ b.T"
     if a[0] == b[0]:
         return "transpose the left side: a.T @ b"
-    return "a has one column for each row of b: check both shapes with print(a.shape, b.shape)"
+    return "print(a.shape, b.shape), and choose sizes that meet"
 
 
 def different_types(input: Tensor, other: Tensor) -> RuntimeError:
     one, two = errors.C_NAMES[input.dtype.name], errors.C_NAMES[other.dtype.name]
     return RuntimeError(errors.message(
         f"expected m1 and m2 to have the same dtype, but got: {one} != {two}",
-        fix="convert one side: x.float()"))
+        what=sides_text(input, other), fix=type_hint(input, other)))
+
+
+def sides_text(input: Tensor, other: Tensor) -> str:
+    """Both sides as a message shows them."""
+    return (f"left: {input.dtype!r} {errors.of_shape(input._array.shape)}, "
+            f"right: {other.dtype!r} {errors.of_shape(other._array.shape)}")
+
+
+def type_hint(input: Tensor, other: Tensor) -> str:
+    """The conversion that gives two sides one type: to the wider one."""
+    wider = input.dtype if input.dtype.rank >= other.dtype.rank else other.dtype
+    return f"a @ b.to({wider!r})" if wider is input.dtype else f"a.to({wider!r}) @ b"
 
 
 @public
@@ -137,11 +150,13 @@ def mv(input: Tensor, vec: Tensor) -> Tensor:
     if a.shape[1] != b.shape[0]:
         raise RuntimeError(errors.message(
             f"size mismatch, got input ({a.shape[0]}), mat ({a.shape[0]}x{a.shape[1]}), vec "
-            f"({b.shape[0]})"))
+            f"({b.shape[0]})",
+            fix=f"a vector of {a.shape[1]} numbers, one for each column: torch.ones({a.shape[1]})"))
     if a.dtype != b.dtype:
         raise RuntimeError(errors.message(
             f"addmv input tensors must have the same dtype, but got {vec.dtype.alias}, "
-            f"{input.dtype.alias}, and {vec.dtype.alias}", fix="convert one side: x.float()"))
+            f"{input.dtype.alias}, and {vec.dtype.alias}",
+            what=sides_text(input, vec), fix=type_hint(input, vec)))
     return _mv(input, vec)
 
 
@@ -187,7 +202,7 @@ def bmm(input: Tensor, mat2: Tensor) -> Tensor:
 def scalar_types(input: Tensor, other: Tensor) -> RuntimeError:
     return RuntimeError(errors.message(
         f"expected scalar type {input.dtype.alias} but found {other.dtype.alias}",
-        fix="convert one side: x.float()"))
+        what=sides_text(input, other), fix=type_hint(input, other)))
 
 
 @public
