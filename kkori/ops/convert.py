@@ -388,12 +388,13 @@ def deep_copy(self: Tensor, memo: dict[int, Any]) -> Tensor:
 @method(name="__reduce_ex__")
 def reduce(self: Tensor, protocol: int) -> Any:
     """Pickled as its array; the tail stays behind."""
-    return rebuild, (self.__class__, np.ascontiguousarray(readable(self)), self._requires_grad)
+    kind = None if self.__class__ is Tensor else self.__class__  # Tensor calls itself torch's
+    return rebuild, (kind, np.ascontiguousarray(readable(self)), self._requires_grad)
 
 
 def rebuild(kind: Any, array: Any, requires_grad: bool) -> Tensor:
     """A pickled tensor, made again."""
-    tensor: Tensor = object.__new__(kind)
+    tensor: Tensor = object.__new__(kind or Tensor)
     tensor._array = array
     tensor._requires_grad = requires_grad
     return tensor
