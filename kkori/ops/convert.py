@@ -389,7 +389,7 @@ def deep_copy(self: Tensor, memo: dict[int, Any]) -> Tensor:
 def reduce(self: Tensor, protocol: int) -> Any:
     """Pickled as its array; the tail stays behind."""
     kind = None if self.__class__ is Tensor else self.__class__  # Tensor calls itself torch's
-    return rebuild, (kind, np.ascontiguousarray(readable(self)), self._requires_grad)
+    return rebuild, (kind, np.asarray(readable(self), order="C"), self._requires_grad)
 
 
 def rebuild(kind: Any, array: Any, requires_grad: bool) -> Tensor:
