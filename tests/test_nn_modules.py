@@ -1,0 +1,106 @@
+"""Every module prints, begins and computes as PyTorch's does; the figures were made by PyTorch."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+import runpy
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import kkori
+
+FIGURES = Path(__file__).with_name("figures")
+recipes = runpy.run_path(str(FIGURES / "make_nn_figures.py"))
+figures = json.loads((FIGURES / "nn.json").read_text())
+EVERY = [*recipes["CASES"], *recipes["STILL"]]
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def same(found, expected, what):
+    assert found[:2] == expected[:2], what
+    np.testing.assert_allclose(found[2], expected[2], rtol=2e-4, atol=2e-5, err_msg=what)
+
+
+@pytest.mark.parametrize("text", EVERY)
+def test_printed_form_and_first_values(text):
+    found, expected = recipes["start"](kkori, text), figures["start"][text]
+    assert found["repr"] == expected["repr"]
+    assert found["keys"] == expected["keys"]
+    assert found["draw"] == pytest.approx(expected["draw"]), "random numbers used up"
+    for name, first in found["start"].items():
+        same(first, expected["start"][name], name)
+
+
+@pytest.mark.parametrize("text", recipes["CASES"])
+def test_a_training_call(text):
+    found, expected = recipes["call"](kkori, text), figures["call"][text]
+    for what in ("outputs", "gradients", "buffers"):
+        assert len(found[what]) == len(expected[what]), what
+        for number, (tensor, digest) in enumerate(zip(found[what], expected[what], strict=True)):
+            same(recipes["digest"](tensor), digest, f"{what} {number}")
+
+
+@pytest.mark.parametrize("text", EVERY)
+def test_copies_and_pickles_are_the_same_module(text):
+    module = recipes["build"](kkori, text)
+    for twin in (copy.deepcopy(module), pickle.loads(pickle.dumps(module))):
+        assert repr(twin) == repr(module)
+        pairs = zip(module.state_dict().items(), twin.state_dict().items(), strict=True)
+        for (name, value), (other_name, other) in pairs:
+            assert name == other_name
+            if "Lazy" not in text:
+                assert value.data_ptr() != other.data_ptr() or not value.numel()
+                np.testing.assert_array_equal(value.numpy(), other.numpy())
+
+
+@pytest.mark.oracle
+def test_the_figures_are_what_torch_gives():
+    torch = pytest.importorskip("torch")
+    assert json.loads(json.dumps(recipes["figures"](torch))) == figures
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("text", EVERY)
+def test_every_first_value_is_torchs(text):
+    torch = pytest.importorskip("torch")
+    if "Lazy" in text:
+        return
+    ours, theirs = (recipes["build"](lib, text).state_dict() for lib in (kkori, torch))
+    for name, value in theirs.items():
+        np.testing.assert_allclose(ours[name].numpy(), value.numpy(), rtol=1e-6, err_msg=name)
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("text", recipes["CASES"])
+def test_every_number_of_a_training_call_is_torchs(text):
+    torch = pytest.importorskip("torch")
+    ours, theirs = (recipes["call"](lib, text) for lib in (kkori, torch))
+    for what, tensors in theirs.items():
+        for number, (mine, other) in enumerate(zip(ours[what], tensors, strict=True)):
+            assert str(mine.dtype) == str(other.dtype)
+            np.testing.assert_allclose(
+                mine.detach().numpy(), other.detach().numpy(), rtol=1e-4, atol=2e-6,
+                err_msg=f"{what} {number}")
+
+
+@pytest.mark.oracle
+def test_no_module_is_missing():
+    torch = pytest.importorskip("torch")
+    tested = {text.partition("(")[0] for text in EVERY}
+    abstract = {"RNNBase", "RNNCellBase", "Container", "NLLLoss2d"}
+    unknown = {"LinearCrossEntropyOptions"}  # settings of a chunked kernel
+    for name in torch.nn.modules.__all__:
+        if name not in unknown:
+            assert hasattr(kkori.nn, name), name
+            assert name in tested | abstract | {"LinearCrossEntropyLoss"}, f"{name} has no case"
+
+
+def test_warnings_do_not_come_from_making_modules():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        recipes["build"](kkori, "Transformer(6, 2, 1, 1, 8, 0.0, batch_first=True)")
