@@ -127,16 +127,16 @@ def _groups64(unit: np.ndarray, mean: float, std: float) -> np.ndarray:
 
 def _groups32(unit: np.ndarray, mean: float, std: float) -> np.ndarray:
     pairs = unit.reshape(-1, 2, GROUP // 2)
-    radius = np.sqrt(np.float32(-2) * log32((1.0 - pairs[:, 0]).astype(np.float32)))
-    sine, cosine = sine_and_cosine32((TWO_PI * pairs[:, 1]).astype(np.float32))
+    radius = np.sqrt(np.float32(-2) * log32((1.0 - pairs[:, 0]).astype(np.float32).reshape(-1)))
+    sine, cosine = sine_and_cosine32((TWO_PI * pairs[:, 1]).astype(np.float32).reshape(-1))
     made = np.empty(pairs.shape, np.float32)
-    np.multiply(radius, cosine, out=made[:, 0])
-    np.multiply(radius, sine, out=made[:, 1])
+    made[:, 0] = (radius * cosine).reshape(-1, GROUP // 2)
+    made[:, 1] = (radius * sine).reshape(-1, GROUP // 2)
+    flat = made.reshape(-1)
     if std == 1:
-        made += np.float32(mean)
-        return made.reshape(-1)
-    scaled = made.reshape(-1) * np.float64(np.float32(std))
-    return scaled + np.float64(np.float32(mean))
+        flat += np.float32(mean)
+        return flat
+    return flat * np.float64(np.float32(std)) + np.float64(np.float32(mean))
 
 
 # ---- Cephes' polynomials (S. Moshier's logf, sinf and cosf), each step rounded to float32
@@ -147,9 +147,9 @@ LOG = [np.float64(np.float32(c)) for c in (
 LN2_HIGH, LN2_LOW = np.float32(0.693359375), np.float32(-2.12194440e-4)
 TWO_PI = np.float64(np.float32(2 * math.pi))
 SQRT_HALF = np.float32(0.707106781186547524)
-WAVES = np.array([[-1.9515295891e-4, 2.443315711809948e-5],  # sine's, cosine's
-                  [8.3321608736e-3, -1.388731625493765e-3],
-                  [-1.6666654611e-1, 4.166664568298827e-2]], np.float32).astype(np.float64)
+WAVES = np.array([[[-1.9515295891e-4], [2.443315711809948e-5]],  # sine's, cosine's
+                  [[8.3321608736e-3], [-1.388731625493765e-3]],
+                  [[-1.6666654611e-1], [4.166664568298827e-2]]], np.float32).astype(np.float64)
 OCTANTS = np.float32(4 / math.pi)
 PI_4_HIGH, PI_4_MIDDLE = np.float32(-0.78515625), np.float32(-2.4187564849853515625e-4)
 PI_4_LOW = np.float64(np.float32(-3.77489497744594108e-8))
@@ -183,28 +183,31 @@ def log32(x: np.ndarray) -> np.ndarray:
     return x
 
 
-def sine_and_cosine32(angle: np.ndarray) -> np.ndarray:
-    """Sine and cosine (stacked) of float32 angles in [0, 2 pi]."""
-    octant = ((angle * OCTANTS).astype(np.int32) + 1) & -2
-    turns = octant.astype(np.float32)
-    near = angle + turns * PI_4_HIGH
+def sine_and_cosine32(angle: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sine and cosine of float32 angles (one dimension) in [0, 2 pi]."""
+    quadrant = ((angle * OCTANTS).astype(np.int32) + 1) >> 1
+    turns = (2 * quadrant).astype(np.float32)
+    near = turns * PI_4_HIGH
+    near += angle
     near += turns * PI_4_MIDDLE
     near = (near + turns * PI_4_LOW).astype(np.float32)
     square = near * near
-    stacked = (2, *(1,) * angle.ndim)
-    first, second, third = (row.reshape(stacked) for row in WAVES)
     wide = square.astype(np.float64)
-    value = first * wide
-    value += second
-    value = value.astype(np.float32) * wide
-    value += third
+    value = WAVES[0] * wide  # sine's series above cosine's
+    value += WAVES[1]
     series = value.astype(np.float32)
+    value[...] = series
+    value *= wide
+    value += WAVES[2]
+    series[...] = value
     series *= square
-    value = np.stack([near, square]) * series.astype(np.float64)
-    value += np.stack([near, square * np.float32(-0.5)])
-    sine, cosine = series = value.astype(np.float32)
+    value[...] = series
+    value[0] *= near
+    value[0] += near
+    value[1] *= wide
+    value[1] -= wide * 0.5
+    sine, cosine = value.astype(np.float32)
     cosine += np.float32(1)
-    quadrant = octant >> 1
     swapped = (quadrant & 1).astype(bool)
-    return np.stack([np.where(swapped, cosine, sine) * SINE_SIGN[quadrant],
-                     np.where(swapped, sine, cosine) * COSINE_SIGN[quadrant]])
+    return (np.where(swapped, cosine, sine) * SINE_SIGN[quadrant],
+            np.where(swapped, sine, cosine) * COSINE_SIGN[quadrant])
