@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import pickle
 import warnings
 
@@ -95,7 +96,8 @@ def own_default_required(lib):
     class Own(lib.optim.Optimizer):
         pass
 
-    Own(weights(lib), {"rate": lib.optim.optimizer.required})
+    module = importlib.import_module(f"{lib.__name__}.optim.optimizer")
+    Own(weights(lib), {"rate": module.required})
 
 
 def own_without_step(lib):
@@ -428,7 +430,7 @@ def test_repr():
 def test_gradients_flow_through_a_differentiable_step():
     start = kkori.tensor([1.0, 2.0], requires_grad=True)
     param = start.clone()
-    gradient = 2 * param
+    gradient = 2 * start
     param.retain_grad()
     optimizer = kkori.optim.SGD([param], lr=0.25, differentiable=True)
     param.grad = gradient

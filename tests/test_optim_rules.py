@@ -210,7 +210,7 @@ def test_blocks_of_a_large_array_equal_the_whole(name, monkeypatch):
     """Cache-sized pieces are a matter of speed only."""
     options = {**OPTIONS[name][-1], "lr": 0.05}
     whole, plain = trained(kkori, name, options, "float32", shapes=((7, 11),), steps=5)
-    monkeypatch.setattr("kkori.optim.rule.BLOCK", 10)
+    monkeypatch.setattr("kkori.optim.rule.BLOCK", 40)
     pieces, blocked = trained(kkori, name, options, "float32", shapes=((7, 11),), steps=5)
     assert np.array_equal(whole[0].detach().numpy(), pieces[0].detach().numpy())
     for key, value in plain.state[whole[0]].items():

@@ -25,9 +25,10 @@ from kkori.tensor import Tensor
 
 __all__ = ["RuleOptimizer"]
 
-# An array of more elements is updated in pieces of BLOCK, which stay in the cache with all the
-# temporaries of a rule: measured 2 to 4 times faster than whole arrays of a million elements.
-BLOCK = 16384
+# A larger array is updated in pieces of so many bytes, which stay in the cache with all the
+# temporaries of a rule, and which the allocator hands out again instead of mapping new pages.
+# Measured: Adam on 600,000 float32 takes 1.3 ms in pieces and 6.6 ms as a whole.
+BLOCK = 131072
 
 PLAIN_TYPES = frozenset({float, int, bool, type(None), str})
 
@@ -133,7 +134,7 @@ class RuleOptimizer(Optimizer):
         for name in self.counters if slots else ():
             slots[name] = slots[name].item()
         run = run_rule
-        if target.size > BLOCK:
+        if target.nbytes > BLOCK:
             run = run_in_blocks
         elif not target.ndim:
             run = run_on_scalars
@@ -206,8 +207,9 @@ def run_in_blocks(rule: Callable, target: Any, gradient: Any, slots: Arrays, opt
         return rule(target, gradient, slots, **options)
     flat_target, flat_gradient = target.reshape(-1), np.ascontiguousarray(gradient).reshape(-1)
     results: Arrays = {}
-    for start in range(0, target.size, BLOCK):
-        piece = slice(start, start + BLOCK)
+    length = BLOCK // target.itemsize
+    for start in range(0, target.size, length):
+        piece = slice(start, start + length)
         inputs = {
             name: value.reshape(-1)[piece] if type(value) is np.ndarray else value
             for name, value in slots.items()
