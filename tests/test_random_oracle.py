@@ -222,6 +222,48 @@ def test_a_million_normal_numbers(dtype):
     assert (got == expected).mean() > 0.999
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_gamma_numbers_move_with_their_shape(dtype):
+    dice = np.random.default_rng(3)
+    shapes = np.concatenate([10 ** dice.uniform(-3, 3, 4000), dice.uniform(0.1, 20, 1000)])
+    results = []
+    for library in (kkori, torch):
+        library.manual_seed(4)
+        shape = library.tensor(shapes.astype(dtype)).requires_grad_()
+        drawn = library._standard_gamma(shape)
+        drawn.sum().backward()
+        results.append((drawn.detach().numpy(), shape.grad.numpy()))
+    assert np.array_equal(results[0][0], results[1][0])
+    np.testing.assert_allclose(results[0][1], results[1][1], rtol=1e-6)
+
+
+WITHOUT_DERIVATIVE = ["binomial(x, x / 2)", "bernoulli(x, 0.5)", "_sample_dirichlet(x)"]
+
+
+@pytest.mark.parametrize("call", WITHOUT_DERIVATIVE)
+def test_what_has_no_derivative_says_so(call):
+    found = []
+    for library in (kkori, torch):
+        x = library.ones(3, requires_grad=True)
+        result = eval(f"library.{call}", {"library": library, "x": x})
+        with pytest.raises(RuntimeError) as caught:
+            result.sum().backward()
+        found.append(str(caught.value).split("\n")[0])
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("call", ["bernoulli(x)", "poisson(x)", "normal(x, x)", "normal(x, 2.0)",
+                                  "normal(2.0, x)"])
+def test_what_has_a_zero_derivative_has_pytorchs_node(call):
+    found = []
+    for library in (kkori, torch):
+        x = library.full((3,), 0.5, requires_grad=True)
+        result = eval(f"library.{call}", {"library": library, "x": x})
+        result.sum().backward()
+        found.append((result.grad_fn.name(), x.grad.tolist()))
+    assert found[0] == found[1]
+
+
 WRONG = [  # calls that both libraries refuse: the type of the error and its first line are equal
     "ones(3, dtype=lib.int64).uniform_()", "ones(3).uniform_(2, 1)", "ones(3).uniform_('a')",
     "ones(3).uniform_(0, 1, 2)", "ones(3).uniform_(0, 1, generator=3)", "ones(3).uniform_(a=0)",

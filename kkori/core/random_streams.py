@@ -123,6 +123,7 @@ def unit64(generator: Generator, count: int) -> np.ndarray:
     return bits.view(np.int64) * 2.0**-53
 
 
+@np.errstate(all="ignore")
 def fused(a: np.ndarray, b: float, c: float) -> np.ndarray:
     """``a * b + c`` in float64 rounded once, as the processor's fused multiply-add does it."""
     product = a * b

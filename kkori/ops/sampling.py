@@ -17,6 +17,7 @@ from kkori.core import (
     random_normal,
     random_streams,
 )
+from kkori.core.gamma_gradient import gamma_gradient
 from kkori.core.generator import Generator
 from kkori.core.meta import MetaArray
 from kkori.ops.random import OPTIONS, fill, new, source, zero
@@ -52,6 +53,13 @@ def _finish(name: str, out: Tensor | None, result: Tensor) -> Tensor:
     return write(out, result)
 
 
+def undefined(name: str) -> Callable[..., Any]:
+    """The gradient rule of what PyTorch cannot differentiate either: an error in its words."""
+    def rule(g: Any) -> Any:
+        raise RuntimeError(f"derivative for aten::{name} is not implemented")
+    return rule
+
+
 # ---- bernoulli
 
 def bernoulli_array(input: Any, generator: Any) -> Any:
@@ -73,7 +81,8 @@ def _empty(shape: Any, kind: Any, like: np.ndarray) -> np.ndarray:
 
 
 _bernoulli = op("bernoulli", bernoulli_array, {"input": zero})
-_bernoulli_p = op("bernoulli_p", bernoulli_p_array, {"input": zero}, node="NotImplemented")
+_bernoulli_p = op("bernoulli_p", bernoulli_p_array, {"input": undefined("bernoulli")},
+                  node="NotImplemented")
 _read_bernoulli = Signatures(
     "bernoulli(Tensor input, *, Generator generator=None, Tensor out=None)",
     "bernoulli(Tensor input, float p, *, Generator generator=None)")
@@ -244,9 +253,13 @@ def dirichlet_array(input: Any, generator: Any) -> Any:
 
 
 _poisson = op("poisson", poisson_array, {"input": zero})
-_binomial = op("binomial", binomial_array, {"count": zero, "prob": zero}, node="NotImplemented")
-_gamma = op("standard_gamma", gamma_array)
-_dirichlet = op("sample_dirichlet", dirichlet_array)
+_binomial = op("binomial", binomial_array, dict.fromkeys(("count", "prob"), undefined("binomial")),
+               node="NotImplemented")
+_gamma_gradient = op("standard_gamma_grad", gamma_gradient)
+_gamma = op("standard_gamma", gamma_array,
+            {"input": lambda g, input, out: g * _gamma_gradient(input, out)})
+_dirichlet = op("sample_dirichlet", dirichlet_array, {"input": undefined("_sample_dirichlet")},
+                node="NotImplemented")
 
 _read_poisson = Signatures("poisson(Tensor input, Generator generator=None)")
 _read_binomial = Signatures("binomial(Tensor count, Tensor prob, Generator generator=None)")
@@ -290,13 +303,13 @@ def binomial(*args: Any, **options: Any) -> Tensor:
 
 @public(method=False, out=False)
 def _standard_gamma(input: Tensor, generator: Generator | None = None) -> Tensor:
-    """Gamma numbers of scale one and shapes `input` (float32 or float64; no gradient)."""
+    """Gamma numbers of scale one and shapes `input` (float32 or float64)."""
     check_kind("gamma_cpu", input._array, PRECISE)
     return _gamma(input, source({"generator": generator}))
 
 
 @public(method=False, out=False)
 def _sample_dirichlet(input: Tensor, generator: Generator | None = None) -> Tensor:
-    """Points of a simplex for the concentrations in the last dimension (no gradient)."""
+    """Points of a simplex for the concentrations in the last dimension."""
     check_kind("dirichlet", input._array, PRECISE)
     return _dirichlet(input, source({"generator": generator}))
