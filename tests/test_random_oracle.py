@@ -303,6 +303,7 @@ WRONG = [  # calls that both libraries refuse: the type of the error and its fir
     "lib.manual_seed(2**64)", "lib.manual_seed('x')", "lib.Generator().manual_seed(1.5)",
     "lib.Generator().set_state(3)", "lib.set_rng_state(ones(3))",
     "lib.Generator().set_state(ones(3, dtype=lib.uint8))", "lib.Generator('meta')",
+    "lib.Generator('cuda')", "lib.Generator(3)",
     "ones(3).expand(2, 3).normal_()", "ones(3, requires_grad=True).normal_()",
 ]
 

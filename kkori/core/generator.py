@@ -168,6 +168,17 @@ def unsigned(seed: int) -> int:
     return seed & 0xFFFFFFFFFFFFFFFF
 
 
+NO_CUDA = (
+    "Cannot get CUDA generator without ATen_cuda library. PyTorch splits its backend into two "
+    "shared libraries: a CPU library and a CUDA library; this error has occurred because you are "
+    "trying to use some CUDA functionality, but the CUDA library has not been loaded by the "
+    "dynamic linker for some reason.  The CUDA library MUST be loaded, EVEN IF you don't directly "
+    "use any symbols from the CUDA library! One common culprit is a lack of -Wl,--no-as-needed in "
+    "your link arguments; many dynamic linkers will delete dynamic library dependencies if you "
+    "don't depend on any of their symbols.  You can check if this has occurred by using ldd on "
+    "your binary to see if there is a dependency on *_cuda.so library.")
+
+
 def _checked_device(place: Any) -> device:
     if isinstance(place, int):
         raise RuntimeError("Cannot access accelerator device when none is available.")
@@ -175,9 +186,7 @@ def _checked_device(place: Any) -> device:
     if found.type == "cpu":
         return CPU
     if found.type == "cuda":
-        raise RuntimeError("Cannot get CUDA generator without ATen_cuda library. PyTorch splits "
-                           "its backend into two shared libraries: a CPU library and a CUDA "
-                           "library")
+        raise RuntimeError(NO_CUDA)
     raise RuntimeError(f"{found.type.upper()} device type not an accelerator.")
 
 
