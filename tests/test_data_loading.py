@@ -135,7 +135,8 @@ def test_samplers_equal_torch(make):
     def run(lib, data):
         sampler = make(data)
         loader = data.DataLoader(table(lib, data), batch_size=5, sampler=sampler)
-        return [len(sampler), list(sampler), list(loader), list(data.BatchSampler(sampler, 4, True))]
+        batches = list(data.BatchSampler(sampler, 4, True))
+        return [len(sampler), list(sampler), list(loader), batches]
 
     same_in_torch(run)
 

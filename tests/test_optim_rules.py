@@ -239,7 +239,9 @@ def test_differentiable_steps_equal_plain_ones(name):
 FIGURES = json.loads((Path(__file__).parent / "figures" / "optim.json").read_text())
 
 
-@pytest.mark.parametrize("case", FIGURES["steps"], ids=lambda case: f"{case['name']}-{case['options']}")
+@pytest.mark.parametrize(
+    "case", FIGURES["steps"], ids=lambda case: f"{case['name']}-{case['options']}"
+)
 def test_steps_are_the_committed_figures(case):
     param = kkori.tensor(FIGURES["start"], dtype=kkori.float64, requires_grad=True)
     options = {key: tuple(value) if isinstance(value, list) else value

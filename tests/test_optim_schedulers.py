@@ -273,7 +273,11 @@ def resumes(**options):
 
 
 def making(name, *args, **options):
-    return lambda lib: bool(getattr(lib.optim.lr_scheduler, name)(optimizer_of(lib), *args, **options))
+    def run(lib):
+        cls = getattr(lib.optim.lr_scheduler, name)
+        return bool(cls(optimizer_of(lib), *args, **options))
+
+    return run
 
 
 def too_many_steps(lib):

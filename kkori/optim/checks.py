@@ -17,7 +17,7 @@ def check_learning_rate(lr: Any, message: str = "Invalid learning rate: ") -> No
         raise ValueError(f"{message}{lr}")
 
 
-def check_nonnegative(**values: float) -> None:
+def check_nonnegative(**values: Any) -> None:
     """Raises ValueError naming the first value that is not >= 0."""
     for name, value in values.items():
         if not 0.0 <= value:

@@ -79,7 +79,7 @@ def _bracket(search: _Search, step: Any) -> tuple[list[Point], bool]:
 
 def _inside(bracket: list[Point], stuck: bool) -> tuple[Any, bool]:
     """The next step to try, kept off the ends of the bracket; whether progress was too little."""
-    step = cubic_minimum(*bracket)
+    step = cubic_minimum(bracket[0], bracket[1])
     low, high = min(p.step for p in bracket), max(p.step for p in bracket)
     margin = 0.1 * (high - low)
     if not min(high - step, step - low) < margin:

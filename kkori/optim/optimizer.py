@@ -38,18 +38,9 @@ class _Required:
 
 required = _Required()
 
-_global_step_pre_hooks: OrderedDict[int, Callable] = OrderedDict()
-_global_step_post_hooks: OrderedDict[int, Callable] = OrderedDict()
-
-# Every kind of hook an optimizer holds; each is an attribute of this name.
-_HOOKS = (
-    "_optimizer_step_pre_hooks",
-    "_optimizer_step_post_hooks",
-    "_optimizer_state_dict_pre_hooks",
-    "_optimizer_state_dict_post_hooks",
-    "_optimizer_load_state_dict_pre_hooks",
-    "_optimizer_load_state_dict_post_hooks",
-)
+Hooks = OrderedDict[int, Callable]
+_global_step_pre_hooks: Hooks = OrderedDict()
+_global_step_post_hooks: Hooks = OrderedDict()
 
 # What a group saved by an older version did not have yet.
 _LEGACY_OPTIONS = {
@@ -130,6 +121,13 @@ class Optimizer:
     optimized. Source: ``torch.optim.Optimizer``.
     """
 
+    _optimizer_step_pre_hooks: Hooks
+    _optimizer_step_post_hooks: Hooks
+    _optimizer_state_dict_pre_hooks: Hooks
+    _optimizer_state_dict_post_hooks: Hooks
+    _optimizer_load_state_dict_pre_hooks: Hooks
+    _optimizer_load_state_dict_post_hooks: Hooks
+
     def __init__(self, params: ParamsT, defaults: dict[str, Any]) -> None:
         self.defaults = defaults
         self._add_hook_tables()
@@ -141,7 +139,7 @@ class Optimizer:
             )
         self.state: defaultdict[Any, Any] = defaultdict(dict)
         self.param_groups: list[dict[str, Any]] = []
-        groups = list(params)
+        groups: list[Any] = list(params)
         if not groups:
             raise ValueError("optimizer got an empty parameter list")
         if not isinstance(groups[0], dict):
@@ -150,7 +148,7 @@ class Optimizer:
             self.add_param_group(group)
 
     def _add_hook_tables(self) -> None:
-        for name in _HOOKS:
+        for name in Optimizer.__annotations__:
             self.__dict__.setdefault(name, OrderedDict())
 
     def _wrap_step(self) -> None:
@@ -414,5 +412,5 @@ def _cast(param: Tensor, value: Any, float_step: bool, key: Any = None) -> Any:
     if isinstance(value, dict):
         return {name: _cast(param, item, float_step, name) for name, item in value.items()}
     if isinstance(value, Iterable) and not isinstance(value, str):
-        return type(value)(_cast(param, item, float_step) for item in value)
+        return type(value)(_cast(param, item, float_step) for item in value)  # type: ignore[call-arg]
     return value

@@ -90,7 +90,7 @@ class RuleOptimizer(Optimizer):
                 continue
             if group.get("capturable"):
                 self._refuse_capturable()
-            state = None if fresh is None else self._state_of(param, fresh)
+            state = {} if fresh is None else self._state_of(param, fresh)
             if on_tensors or type(param._array) is not np.ndarray:
                 self._update_tensors(param, grad, state, options, maximize)
             else:
@@ -109,7 +109,7 @@ class RuleOptimizer(Optimizer):
         if not state:
             for name, number in fresh.items():
                 if name in self.counters:
-                    state[name] = kkori.tensor(float(number), dtype=_counter_dtype())
+                    state[name] = _counter(number)
                 else:
                     state[name] = _full_like(param, number)
         return state
@@ -124,13 +124,13 @@ class RuleOptimizer(Optimizer):
         self,
         param: Tensor,
         grad: Tensor,
-        state: dict[str, Tensor] | None,
+        state: dict[str, Any],
         options: dict[str, Any],
         maximize: bool | None,
     ) -> None:
         target = param._array
         gradient = -grad._array if maximize else grad._array
-        slots = {name: entry._array for name, entry in state.items()} if state else {}
+        slots = {name: entry._array for name, entry in state.items()}
         for name in self.counters if slots else ():
             slots[name] = slots[name].item()
         run = run_rule
@@ -153,7 +153,7 @@ class RuleOptimizer(Optimizer):
         self,
         param: Tensor,
         grad: Tensor,
-        state: dict[str, Tensor] | None,
+        state: dict[str, Any],
         options: dict[str, Any],
         maximize: bool | None,
     ) -> None:
@@ -161,7 +161,7 @@ class RuleOptimizer(Optimizer):
             view = kkori.view_as_real if param.is_complex() else _identity
             slots = {
                 name: entry.item() if name in self.counters else view(entry)
-                for name, entry in (state or {}).items()
+                for name, entry in state.items()
             }
             gradient = view(-grad if maximize else grad)
             value, new_slots = type(self).rule(view(param), gradient, slots, **options)
@@ -181,7 +181,7 @@ class RuleOptimizer(Optimizer):
         for entry in self.state.values():
             for name in self.counters:
                 if name in entry and not isinstance(entry[name], Tensor):
-                    entry[name] = kkori.tensor(float(entry[name]), dtype=_counter_dtype())
+                    entry[name] = _counter(entry[name])
 
 
 Arrays = dict[str, Any]
@@ -270,10 +270,11 @@ def _full_like(param: Tensor, number: float) -> Tensor:
     return kkori.full_like(param, number, requires_grad=False)
 
 
-def _counter_dtype() -> Any:
-    """The dtype of counters: float64 where that is the default, else float32."""
+def _counter(number: Any) -> Tensor:
+    """A number as state: of float64 where that is the default dtype, else of float32."""
     default = kkori.get_default_dtype()
-    return default if default is kkori.float64 else kkori.float32
+    dtype = default if default is kkori.float64 else kkori.float32
+    return kkori.as_tensor(float(number), dtype=dtype)
 
 
 def _plain(value: Any, keep_tensors: bool) -> Any:

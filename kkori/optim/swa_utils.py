@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator
 from copy import deepcopy
+from importlib import import_module
 from itertools import chain
 from typing import Any
 
@@ -120,7 +121,7 @@ class AveragedModel(Module):
         self.module = deepcopy(model)
         if device is not None:
             self.module = self.module.to(device)
-        self.register_buffer("n_averaged", kkori.tensor(0, dtype=kkori.long, device=device))
+        self.register_buffer("n_averaged", kkori.zeros((), dtype=kkori.long, device=device))
         self.avg_fn = avg_fn
         self.multi_avg_fn = multi_avg_fn
         self.use_buffers = use_buffers
@@ -165,7 +166,7 @@ def update_bn(loader: Iterable[Any], model: Module, device: Any = None) -> None:
         model: what they are fed to.
         device: where batches are moved first.
     """
-    kind = kkori.nn.modules.batchnorm._BatchNorm
+    kind = import_module("kkori.nn.modules.batchnorm")._BatchNorm
     norms = {module: module.momentum for module in model.modules() if isinstance(module, kind)}
     if not norms:
         return

@@ -79,7 +79,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
             self.eta_min + (base_lr - self.eta_min) * height / 2 for base_lr in self.base_lrs
         ]
 
-    def step(self, epoch: float | None = None) -> None:  # type: ignore[override]
+    def step(self, epoch: float | None = None) -> None:
         """Goes on by one epoch, or to ``epoch``, which may lie between two."""
         if epoch is None and self.last_epoch < 0:
             epoch = 0

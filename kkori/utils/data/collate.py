@@ -124,12 +124,12 @@ def collate_numpy_scalar_fn(batch: Any, *, collate_fn_map: CollateMap | None = N
 
 def collate_float_fn(batch: Any, *, collate_fn_map: CollateMap | None = None) -> Tensor:
     """Python floats as a tensor of float64."""
-    return kkori.tensor(batch, dtype=kkori.float64)
+    return kkori.as_tensor(batch, dtype=kkori.float64)
 
 
 def collate_int_fn(batch: Any, *, collate_fn_map: CollateMap | None = None) -> Tensor:
     """Python integers as a tensor of int64, truth values as one of bool."""
-    return kkori.tensor(batch)
+    return kkori.as_tensor(batch)
 
 
 def collate_str_fn(batch: Any, *, collate_fn_map: CollateMap | None = None) -> Any:

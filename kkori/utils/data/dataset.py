@@ -71,7 +71,7 @@ class StackDataset(Dataset[Any]):
     Raises ValueError where the lengths differ or both spellings are used.
     """
 
-    datasets: tuple | dict
+    datasets: Any
 
     def __init__(self, *args: Dataset, **kwargs: Dataset) -> None:
         if args and kwargs:
@@ -234,10 +234,10 @@ def random_split(
         lengths = _from_fractions(lengths, len(dataset))  # type: ignore[arg-type]
     if sum(lengths) != len(dataset):  # type: ignore[arg-type]
         raise ValueError("Sum of input lengths does not equal the length of the input dataset!")
-    indices = kkori.randperm(sum(lengths), generator=generator).tolist()  # type: ignore[arg-type]
+    indices = kkori.randperm(sum(lengths), generator=generator).tolist()
     ends = accumulate(lengths)
     return [
-        Subset(dataset, indices[end - length : end])  # type: ignore[misc]
+        Subset(dataset, indices[end - length : end])
         for end, length in zip(ends, lengths, strict=True)
     ]
 

@@ -136,7 +136,7 @@ def _are_plain(indices: Any, dataset: Any) -> bool:
 
 def make_fetcher(dataset: Any, batched: bool, collate_fn: Callable, drop_last: bool) -> Fetcher:
     """The fetcher for a dataset."""
-    kind = Fetcher
+    kind: type[Fetcher] = Fetcher
     if isinstance(dataset, IterableDataset):
         kind = IterableFetcher
     elif takes_whole_batches(dataset, batched, collate_fn):

@@ -221,7 +221,7 @@ def _cut(sampler: ArraySampler, size: int, drop_last: bool) -> Iterator[Indices]
             chunk = next(chunks, None)
             if chunk is None:
                 break
-            held = np.concatenate((held, chunk)) if len(held) else chunk  # type: ignore[arg-type]
+            held = np.concatenate((held, chunk)) if len(held) else chunk
         batch, held = held[:size], held[size:]
         if not len(batch) or (drop_last and len(batch) < size):
             return

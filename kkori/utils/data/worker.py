@@ -10,10 +10,15 @@ import copy
 import threading
 import traceback
 from collections.abc import Callable
+from functools import cached_property
 from queue import Empty, SimpleQueue
+from random import Random
 from time import monotonic
 from typing import Any, NamedTuple
 
+import numpy as np
+
+import kkori
 from kkori.utils.data.fetch import make_fetcher
 
 __all__ = ["ENDED", "Failure", "Job", "WorkerInfo", "WorkerPool", "get_worker_info"]
@@ -22,10 +27,33 @@ ENDED = object()  # what a worker answers when its stream of examples is over
 JOIN_SECONDS = 2.0  # how long to wait for threads that are inside the user's code
 
 
-class WorkerInfo:
-    """What ``get_worker_info`` tells: ``id``, ``num_workers``, ``seed`` and ``dataset``.
+class WorkerStreams:
+    """Random streams of a worker's own, all started from its seed, each made at the first use."""
 
-    The dataset is the worker's own shallow copy: attributes may be set on it.
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    @cached_property
+    def random_generator(self) -> Any:
+        """A ``random.Random``."""
+        return Random(self.seed)
+
+    @cached_property
+    def torch_generator(self) -> Any:
+        """A ``torch.Generator``."""
+        return kkori.Generator().manual_seed(self.seed)
+
+    @cached_property
+    def numpy_generator(self) -> Any:
+        """A ``numpy.random.Generator``."""
+        return np.random.default_rng(self.seed)
+
+
+class WorkerInfo:
+    """What ``get_worker_info`` tells: ``id``, ``num_workers``, ``seed``, ``dataset`` and ``rng``.
+
+    The dataset is the worker's own shallow copy: attributes may be set on it. ``rng`` holds
+    random streams of the worker's own, which do not disturb those of other threads.
     """
 
     __slots__ = ("id", "num_workers", "seed", "dataset", "rng", "worker_method")
@@ -35,7 +63,7 @@ class WorkerInfo:
         self.num_workers = num_workers
         self.seed = seed
         self.dataset = dataset
-        self.rng = None
+        self.rng = WorkerStreams(seed)
         self.worker_method = "thread"
 
     def __repr__(self) -> str:
