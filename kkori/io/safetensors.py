@@ -67,11 +67,12 @@ class _Entry:
         if len(offsets) != 2:
             raise SafetensorError(f"invalid header: {name!r:.80} needs two data_offsets")
         self.first, self.last = offsets
-        if self.last - self.first != prod(self.shape) * self.dtype.itemsize:
+        size = prod(self.shape) * self.dtype.itemsize
+        if self.last - self.first != size:
             raise SafetensorError(
-                f"invalid header: {name!r:.80} of shape {list(self.shape)} and {self.dtype} takes "
-                f"{prod(self.shape) * self.dtype.itemsize} bytes, its data_offsets {offsets} "
-                f"have {self.last - self.first}")
+                f"invalid header: {name!r:.80} of shape {str(list(self.shape)):.200} and "
+                f"{self.dtype} takes {size if size < 1 << 63 else 'too many'} bytes, "
+                f"its data_offsets {offsets} have {self.last - self.first}")
 
 
 def _lengths(name: str, numbers: Any) -> Iterator[int]:

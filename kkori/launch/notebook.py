@@ -81,7 +81,7 @@ class Runner:
         album.begin(f"{self.stem}_cell_{number}", report=sys.stdout)
         self.file = f"{self.name}, cell {number}"
         python = as_python(source)
-        linecache.cache[self.file] = (len(python), None, source.splitlines(keepends=True),
+        linecache.cache[self.file] = (len(python), None, f"{source}\n".splitlines(keepends=True),
                                       self.file)
         self.namespace["In"].append(source)
         try:

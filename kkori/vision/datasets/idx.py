@@ -31,7 +31,7 @@ def read_idx(path: Any) -> np.ndarray:
     try:
         with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
             return _parse(file)
-    except (ValueError, EOFError, gzip.BadGzipFile, zlib.error, struct.error) as error:
+    except (ValueError, EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(f"{path} is not a whole idx file: {error}") from error
 
 
@@ -44,7 +44,10 @@ def _parse(file: Any) -> np.ndarray:
         raise ValueError(f"byte 2 is {kind:#04x}, which names no type of the format")
     if not 1 <= ndim <= MOST_DIMENSIONS:
         raise ValueError(f"byte 3 says {ndim} dimensions")
-    shape = struct.unpack(f">{ndim}I", file.read(4 * ndim))
+    lengths = file.read(4 * ndim)
+    if len(lengths) != 4 * ndim:
+        raise ValueError(f"it ends before the lengths of its {ndim} dimensions")
+    shape = struct.unpack(f">{ndim}I", lengths)
     dtype = np.dtype(TYPES[kind])
     size = math.prod(shape) * dtype.itemsize
     if size > MOST_BYTES:
