@@ -163,6 +163,8 @@ def count_nonzero(input: Tensor, dim: Any = None) -> Tensor:
 
 def prod_gradient(g: Tensor, input: Tensor, axis: Any, keepdim: bool) -> Tensor:
     """Product of all the others: exact where there are zeros, unlike out / input."""
+    if not input._array.ndim:
+        return g
     flat = input.reshape(-1) if axis is None else input.movedim(axis, -1)
     size = flat._array.shape[-1]
     left = exclusive_product(flat, size)

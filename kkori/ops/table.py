@@ -279,7 +279,7 @@ def write(target: Any, result: Any) -> Any:
     if isinstance(target, (tuple, list)):
         for part, value in zip(target, result, strict=True):
             write(part, value)
-        return type(result)(*target) if hasattr(result, "_fields") else tuple(target)
+        return type(result)(target) if hasattr(result, "_fields") else tuple(target)
     if result._requires_grad or target._requires_grad:
         raise RuntimeError(
             "functions with out=... arguments don't support automatic differentiation, but one "
@@ -317,6 +317,6 @@ def is_meta(*tensors: Tensor) -> bool:
 
 # The files of the table, in the order in which they build on one another.
 ROOMS = ("elementwise", "move", "reduce", "matmul", "index", "convert", "create",
-         "scatter", "indexed", "masked", "sort", "cumulative", "counting", "rearrange", "stacking",
-         "contract", "norms", "compare", "sampling", "dropout")
+         "scatter", "indexed", "masked", "sort", "ranks", "sets", "cumulative", "differences",
+         "counting", "diagonal", "rearrange", "stacking", "contract", "norms", "compare", "sampling", "dropout", "activation", "loss")
 LEGACY_TENSORS: dict[str, Any] = {}  # torch.FloatTensor and its like
