@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from kkori.autograd.mode import no_grad
+from kkori.ops.create import eye as eye_of
 from kkori.tensor import Tensor
 
 __all__ = ["calculate_gain", "uniform_", "normal_", "trunc_normal_", "constant_", "ones_",
@@ -69,9 +70,7 @@ def eye_(tensor: Tensor) -> Tensor:
     if tensor.dim() != 2:
         raise ValueError("Only tensors with 2 dimensions are supported")
     with no_grad():
-        tensor.zero_()
-        tensor.diagonal().fill_(1)
-    return tensor
+        return tensor.copy_(eye_of(*tensor.shape))
 
 
 def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:

@@ -71,16 +71,20 @@ class Module(Calls, Converts, Saves):
     def __setattr__(self, name: str, value: Any) -> None:
         here = self.__dict__
         if isinstance(value, Parameter):
-            _make_room(here, name, "parameters", "_parameters")
+            if "_modules" not in here:
+                raise AttributeError("cannot assign parameters before Module.__init__() call")
+            _make_room(here, name, "_parameters")
             self.register_parameter(name, value)
-        elif isinstance(value, Module):
-            _make_room(here, name, "module", "_modules")
-            here["_modules"][name] = registered("module", self, name, value)
         elif "_modules" not in here:
+            if isinstance(value, Module):
+                raise AttributeError("cannot assign module before Module.__init__() call")
             object.__setattr__(self, name, value)
         elif name in here["_parameters"]:
             _only_none(value, f"parameter '{name}' (torch.nn.Parameter or None expected)")
             self.register_parameter(name, None)
+        elif isinstance(value, Module):
+            _make_room(here, name, "_modules")
+            here["_modules"][name] = registered("module", self, name, value)
         elif name in here["_modules"]:
             _only_none(value, f"child module '{name}' (torch.nn.Module or None expected)")
             here["_modules"][name] = registered("module", self, name, None)
@@ -358,10 +362,8 @@ def indented(text: str) -> str:
     return "\n".join([first, *["  " + line if line.strip() else "" for line in rest]])
 
 
-def _make_room(here: dict[str, Any], name: str, what: str, kept: str) -> None:
+def _make_room(here: dict[str, Any], name: str, kept: str) -> None:
     """Remove whatever else is called `name`: a parameter or child is about to be."""
-    if "_modules" not in here:
-        raise AttributeError(f"cannot assign {what} before Module.__init__() call")
     here.pop(name, None)
     for table in ("_parameters", "_buffers", "_modules"):
         if table != kept:

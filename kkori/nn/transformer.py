@@ -38,8 +38,6 @@ class _Block(Module):
     normalised.
     """
 
-    _norms = 2
-
     def _make(self, d_model: int, nhead: int, dim_feedforward: int, dropout: float,
               activation: Activation, layer_norm_eps: float, batch_first: bool, norm_first: bool,
               bias: bool, attentions: tuple[str, ...], **factory: Any) -> None:
@@ -57,9 +55,6 @@ class _Block(Module):
         for number in numbers:
             setattr(self, f"dropout{number}", Dropout(dropout))
         self.activation = _activation(activation)
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__({"activation": F.relu, **state})
 
     def _add(self, x: Tensor, norm: Module, block: Callable[[Tensor], Tensor]) -> Tensor:
         return x + block(norm(x)) if self.norm_first else norm(x + block(x))
@@ -119,6 +114,11 @@ class TransformerDecoderLayer(_Block):
         self._make(d_model, nhead, dim_feedforward, dropout, activation, layer_norm_eps,
                    batch_first, norm_first, bias, ("self_attn", "multihead_attn"), device=device,
                    dtype=dtype)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # As in PyTorch 2.13: an activation that is a module is not in `state`, so a copy (every
+        # layer of a TransformerDecoder is one) computes relu, whatever its printed form says.
+        super().__setstate__({"activation": F.relu, **state})
 
     def forward(self, tgt: Tensor, memory: Tensor, tgt_mask: Mask = None, memory_mask: Mask = None,
                 tgt_key_padding_mask: Mask = None, memory_key_padding_mask: Mask = None,
