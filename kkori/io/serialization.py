@@ -16,9 +16,9 @@ __all__ = ["save", "load", "add_safe_globals", "clear_safe_globals", "get_safe_g
            "safe_globals"]
 
 RERUN = ("In PyTorch 2.6, we changed the default value of the `weights_only` argument in "
-         "`torch.load` from `False` to `True`. Re-running `torch.load` with `weights_only` set to `False` will "
-         "likely succeed, but it can result in arbitrary code execution. Do it only if you got the "
-         "file from a trusted source.")
+         "`torch.load` from `False` to `True`. Re-running `torch.load` with `weights_only` set to "
+         "`False` will likely succeed, but it can result in arbitrary code execution. Do it only "
+         "if you got the file from a trusted source.")
 FOREIGN = ("Weights only load failed. This file can still be loaded, to do so you have two "
            "options, \033[1mdo those steps only if you trust the source of the checkpoint\033[0m. ")
 FAILED = f"Weights only load failed. {RERUN}"
