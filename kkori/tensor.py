@@ -18,8 +18,13 @@ __all__ = ["Tensor"]
 
 _new = object.__new__
 
+if TYPE_CHECKING:
+    from kkori.core.bound import Bound
+else:
+    Bound = object  # operations are bound when the package is loaded
 
-class Tensor:
+
+class Tensor(Bound):
     """An array with a memory of where it came from.
 
     ``_array`` is the buffer and its layout in one (a NumPy array; type and device follow from
@@ -43,10 +48,6 @@ class Tensor:
     def __new__(cls, *data: Any, **options: Any) -> Any:
         from kkori.ops.create import legacy_tensor
         return legacy_tensor(cls, types.get_default_dtype(), *data, **options)
-
-    if TYPE_CHECKING:  # operations are bound when the package is loaded
-
-        def __getattr__(self, name: str) -> Any: ...
 
     # What it is
 

@@ -20,7 +20,8 @@ class Storage:
 
     def owner(self) -> np.ndarray:
         """The array that owns the memory; every view lies inside it."""
-        owner = base = self.array
+        owner = self.array
+        base: Any = owner
         while (base := getattr(base, "base", None)) is not None:
             if isinstance(base, np.ndarray):  # as_strided puts an object of its own between
                 owner = base
@@ -46,7 +47,7 @@ class Storage:
         """The whole buffer as one row of elements, in memory order."""
         owner = self.owner()
         if owner.dtype != self.array.dtype:
-            owner = owner.reshape(-1, order="K").view(self.array.dtype)
+            owner = owner.reshape(-1, order="A").view(self.array.dtype)
         return owner.ravel(order="K")
 
     def element_size(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from kkori.launch.album import album
@@ -9,7 +10,7 @@ from kkori.launch.album import album
 __all__ = ["display", "pretty"]
 
 WIDTH = 79
-BRACKETS = {list: "[]", tuple: "()", set: "{}", frozenset: ("frozenset({", "})")}
+BRACKETS: dict[type, Sequence[str]] = {list: "[]", tuple: "()", set: "{}", frozenset: ("frozenset({", "})")}
 DEEPEST = 20
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
@@ -42,7 +43,7 @@ def target_of(name: str) -> str:
     return NAMES[row] + rest
 
 
-class Finder:
+class Finder(MetaPathFinder):
     """Finds the borrowed names; the hook that Python's import system asks first."""
 
     def __init__(self) -> None:
@@ -55,7 +56,7 @@ class Finder:
         module = self._find(name, target_of(name))
         if module is None:
             return None
-        return ModuleSpec(name, Loader(self, module), is_package=hasattr(module, "__path__"))
+        return ModuleSpec(name, Lender(self, module), is_package=hasattr(module, "__path__"))
 
     def _find(self, name: str, own_name: str) -> ModuleType | None:
         parent, _, last = own_name.rpartition(".")
@@ -71,7 +72,7 @@ class Finder:
         return None
 
 
-class Loader:
+class Lender(Loader):
     """Hands out a module that is loaded already, and leaves it as it was."""
 
     def __init__(self, finder: Finder, module: ModuleType) -> None:
@@ -117,7 +118,7 @@ def install_as_torch() -> None:
     for root in ROOTS:
         _refuse_foreign(root)
     _finder = Finder()
-    sys.meta_path.insert(0, _finder)  # type: ignore[arg-type]
+    sys.meta_path.insert(0, _finder)
 
 
 def uninstall_as_torch() -> None:
@@ -125,7 +126,7 @@ def uninstall_as_torch() -> None:
     global _finder
     if _finder is None:
         return
-    sys.meta_path.remove(_finder)  # type: ignore[arg-type]
+    sys.meta_path.remove(_finder)
     for name, module in _finder.loaded.items():
         if sys.modules.get(name) is module:
             del sys.modules[name]

@@ -104,8 +104,8 @@ def normalize(tensor: Tensor, mean: Any, std: Any, inplace: bool = False) -> Ten
     if (spreads == 0).any():
         raise ValueError(f"std evaluated to zero after conversion to {tensor.dtype}, leading to "
                          "division by zero.")
-    result = (tensor - wrap(means)) / wrap(spreads)  # type: ignore[operator]
-    return tensor.copy_(result) if inplace else result  # type: ignore[attr-defined]
+    result = (tensor - wrap(means)) / wrap(spreads)
+    return tensor.copy_(result) if inplace else result
 
 
 def _per_channel(values: Any, kind: Any) -> np.ndarray:
