@@ -318,5 +318,7 @@ def is_meta(*tensors: Tensor) -> bool:
 # The files of the table, in the order in which they build on one another.
 ROOMS = ("elementwise", "move", "reduce", "matmul", "index", "convert", "create",
          "scatter", "indexed", "masked", "sort", "ranks", "sets", "cumulative", "differences",
-         "counting", "diagonal", "rearrange", "stacking", "contract", "norms", "compare", "sampling", "dropout", "activation", "loss")
+         "counting", "diagonal", "rearrange", "stacking", "contract",
+         "products", "norms", "covariance", "compare", "sampling", "dropout", "activation", "loss",
+         "class_loss", "norm", "embedding", "conv", "pool")
 LEGACY_TENSORS: dict[str, Any] = {}  # torch.FloatTensor and its like
