@@ -26,6 +26,12 @@ def kkori_run(folder, *arguments, **environment):
     )  # fmt: skip
 
 
+def without_marks(trace):
+    """A traceback without the ^^^ under its lines, which each Python draws in its own way."""
+    lines = trace.splitlines(keepends=True)
+    return "".join(line for line in lines if line == "\n" or line.strip(" ~^\n"))
+
+
 @pytest.fixture
 def script(tmp_path):
     def run(text, *arguments, **environment):
@@ -81,7 +87,7 @@ def test_exit_codes(script, text, code):
 def test_errors_show_the_program_and_not_its_runner(script, tmp_path):
     done = script("def f():\n    raise ValueError('no')\n\nf()\n")
     path = tmp_path / "train.py"
-    assert done.stderr == f"""Traceback (most recent call last):
+    assert without_marks(done.stderr) == f"""Traceback (most recent call last):
   File "{path}", line 4, in <module>
     f()
   File "{path}", line 2, in f
@@ -204,13 +210,11 @@ def test_shell_lines_and_magics(notebook, tmp_path):
 def test_a_failing_cell_is_named(notebook):
     done = notebook("a = 1", "def f():\n    return a / 0\n\nf()  # here", "print('never')")
     assert done.returncode == 1 and done.stdout == ""
-    assert done.stderr == """Traceback (most recent call last):
+    assert without_marks(done.stderr) == """Traceback (most recent call last):
   File "lesson.ipynb, cell 2", line 4, in <module>
     f()  # here
-    ^^^
   File "lesson.ipynb, cell 2", line 2, in f
     return a / 0
-           ~~^~~
 ZeroDivisionError: division by zero
 
 lesson.ipynb: cell 2 failed at line 2: return a / 0
