@@ -57,9 +57,9 @@ pi, e, inf, nan, newaxis = _math.pi, _math.e, _math.inf, _math.nan, None
 _SUBMODULES = ("autograd", "backends", "cuda", "distributions", "fft", "func", "hub", "jit",
                "linalg", "nn", "optim", "random", "special", "testing", "utils", "vision",
                "return_types", "types", "version", "overrides", "amp", "onnx", "compiler")
-_LAZY = {"save": "io", "load": "io", "install_as_torch": "shims", "Generator": "core.generator",
-         "default_generator": "core.generator", "set_printoptions": "show.printing",
-         "compile": "compiler"}
+_LAZY = {"save": "io", "load": "io", "serialization": "io", "install_as_torch": "shims",
+         "Generator": "core.generator", "default_generator": "core.generator",
+         "set_printoptions": "show.printing", "compile": "compiler"}
 
 
 def __getattr__(name: str) -> Any:
