@@ -1,4 +1,4 @@
-"""Module and nn.utils behave as PyTorch's do: the same answers, errors and warnings, by scenario."""
+"""Module and nn.utils answer, raise and warn as PyTorch's do, scenario by scenario."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ import warnings
 from collections import OrderedDict
 from typing import Any
 
+from kkori.core import errors
 from kkori.nn.hooks import (
     NOT_BOTH,
     BackwardHook,
@@ -29,7 +30,7 @@ CALL_TABLES = frozenset({
 class Calls:
     """`module(...)`, and the hooks around it."""
 
-    _has_call_hooks = False  # True once a module has any of CALL_TABLES
+    _has_call_hooks: bool  # whether the module has any of CALL_TABLES
     _is_full_backward_hook: bool | None = None
     _forward_pre_hooks: OrderedDict[int, Hook]
     _forward_pre_hooks_with_kwargs: OrderedDict[int, bool]
@@ -44,9 +45,13 @@ class Calls:
             f'Module [{type(self).__name__}] is missing the required "forward" function')
 
     def __call__(self, *args: Any, **options: Any) -> Any:
-        if self._has_call_hooks or everywhere.any:
-            return HookedCall(self, args, options).run()
-        return self.forward(*args, **options)
+        try:
+            if self._has_call_hooks or everywhere.any:
+                return HookedCall(self, args, options).run()
+            return self.forward(*args, **options)
+        except Exception as error:
+            errors.inside(error, self)  # adds to our own errors in which module they arose
+            raise
 
     def _call_impl(self, *args: Any, **options: Any) -> Any:
         return Calls.__call__(self, *args, **options)

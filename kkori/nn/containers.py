@@ -120,7 +120,7 @@ class Sequential(Ordered):
     def insert(self, index: int, module: Module) -> Sequential:
         """Put `module` before number `index`."""
         if not isinstance(module, Module):
-            raise AssertionError(f"module should be of type: {Module}")
+            raise AssertionError(f"module should be of type: <class '{typename(Module)}'>")
         length = len(self)
         if not -length <= index <= length:
             raise IndexError(f"Index out of range: {index}")
@@ -139,15 +139,19 @@ class Sequential(Ordered):
 def _checked_sequential(other: Any) -> Any:
     if not isinstance(other, Sequential):
         raise ValueError("add operator supports only objects of Sequential class, but "
-                         f"{type(other)} is given.")
+                         f"{_class(other)} is given.")
     return other
+
+
+def _class(thing: Any) -> str:
+    return f"<class '{typename(type(thing))}'>"
 
 
 def _times(modules: Sequential, times: Any) -> range:
     if not isinstance(times, int):
-        raise TypeError(f"unsupported operand type(s) for *: {type(modules)} and {type(times)}")
+        raise TypeError(f"unsupported operand type(s) for *: {_class(modules)} and {_class(times)}")
     if times <= 0:
-        raise ValueError(f"Non-positive multiplication factor {times} for {type(modules)}")
+        raise ValueError(f"Non-positive multiplication factor {times} for {_class(modules)}")
     return range(times)
 
 

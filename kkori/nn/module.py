@@ -46,8 +46,8 @@ class Module(Calls, Converts, Saves):
     def __init__(self, *args: Any, **options: Any) -> None:
         if not self.call_super_init and (args or options):
             raise _no_such_argument(type(self).__name__, args, options)
-        self.__dict__.update(training=True, _parameters={}, _buffers={},
-                             _non_persistent_buffers_set=set(), _modules={})
+        self.__dict__.update(training=True, _parameters={}, _buffers={}, _modules={},
+                             _non_persistent_buffers_set=set(), _has_call_hooks=False)
         if self.call_super_init:
             super().__init__(*args, **options)
 
@@ -62,10 +62,12 @@ class Module(Calls, Converts, Saves):
                 return here["_parameters"][name]
             if name in here["_buffers"]:
                 return here["_buffers"][name]
-        if name in HOOK_TABLES:
-            table: OrderedDict[int, Any] = OrderedDict()
-            setattr(self, name, table)
-            return table
+            if name in HOOK_TABLES:
+                table: OrderedDict[int, Any] = OrderedDict()
+                setattr(self, name, table)
+                return table
+        elif name == "_has_call_hooks":  # a call before Module.__init__(): PyTorch looks for this
+            name = "_backward_hooks"
         raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -336,7 +338,8 @@ class Module(Calls, Converts, Saves):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self.__dict__.setdefault("_non_persistent_buffers_set", set())
+        for name, missing in (("_non_persistent_buffers_set", set()), ("_has_call_hooks", False)):
+            self.__dict__.setdefault(name, missing)
 
     def _replicate_for_data_parallel(self: T) -> T:
         replica = self.__new__(type(self))
@@ -347,13 +350,16 @@ class Module(Calls, Converts, Saves):
 
 
 def typename(thing: Any) -> str:
-    """The name of a thing's type as PyTorch's messages write it: `torch.FloatTensor`, `int`."""
+    """The name of a thing (or of its type) as PyTorch's messages write it: `torch.FloatTensor`."""
     if isinstance(thing, Tensor):
-        return thing.type()
-    kind = thing if isinstance(thing, type) else type(thing)
-    if kind.__module__ in ("builtins", "__builtin__", None):
-        return kind.__qualname__
-    return f"{kind.__module__}.{kind.__qualname__}"
+        return thing.type()  # type: ignore[attr-defined]
+    named = thing if hasattr(thing, "__qualname__") else type(thing)
+    if (named.__module__ or "builtins") == "builtins":
+        return named.__qualname__
+    if named.__module__.startswith(__package__ + "."):
+        from kkori.nn.modules import torch_name
+        return torch_name(named)
+    return f"{named.__module__}.{named.__qualname__}"
 
 
 def indented(text: str) -> str:

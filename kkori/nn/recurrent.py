@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from kkori.core import errors
 from kkori.nn import functional as F
 from kkori.ops.move import cat, stack
 from kkori.tensor import Tensor
@@ -69,7 +70,26 @@ def _gru_step(part: Tensor, state: State, weights: Weights) -> State:
 
 def _cell(step: Step, input: Tensor, state: State, parameters: Sequence[Any]) -> State:
     weights = Weights(parameters, biased=True)
+    _check_cell(input, state, weights)
     return step(F.linear(input, weights.input, weights.input_bias), state, weights)
+
+
+def _check_cell(input: Tensor, state: State, weights: Weights) -> None:
+    wanted, size = weights.input.shape[1], weights.hidden.shape[1]
+    if input.shape[1] != wanted:
+        raise RuntimeError(errors.message(
+            f"input has inconsistent input_size: got {input.shape[1]} expected {wanted}",
+            what=f"input has shape {errors.of_shape(input.shape)}"))
+    for number, hidden in enumerate(state):
+        shape = f"hidden{number} has shape {errors.of_shape(hidden.shape)}"
+        if hidden.shape[0] != input.shape[0]:
+            raise RuntimeError(errors.message(
+                f"Input batch size {input.shape[0]} doesn't match hidden{number} batch size "
+                f"{hidden.shape[0]}", what=shape))
+        if hidden.shape[1] != size:
+            raise RuntimeError(errors.message(
+                f"hidden{number} has inconsistent hidden_size: got {hidden.shape[1]}, expected "
+                f"{size}", what=shape))
 
 
 def rnn_tanh_cell(input: Tensor, hx: Tensor, w_ih: Tensor, w_hh: Tensor,
@@ -87,6 +107,8 @@ def rnn_relu_cell(input: Tensor, hx: Tensor, w_ih: Tensor, w_hh: Tensor,
 def lstm_cell(input: Tensor, hx: Sequence[Tensor], w_ih: Tensor, w_hh: Tensor,
               b_ih: Tensor | None = None, b_hh: Tensor | None = None) -> State:
     """The next (h, c) (Hochreiter and Schmidhuber 1997)."""
+    if len(hx) != 2:
+        raise RuntimeError("lstm_cell expects two hidden states")
     return _cell(_lstm_step, input, tuple(hx), (w_ih, w_hh, b_ih, b_hh))
 
 

@@ -128,7 +128,9 @@ class Saves:
         tensors whose sizes differ. Everything that fits has been loaded by then, as in PyTorch.
         """
         if not isinstance(state_dict, Mapping):
-            raise TypeError(f"Expected state_dict to be dict-like, got {type(state_dict)}.")
+            from kkori.nn.module import typename
+            raise TypeError("Expected state_dict to be dict-like, got "
+                            f"<class '{typename(type(state_dict))}'>.")
         load = Loading(state_dict, assign)
         load.module(self, load.state, "")
         load.report(self, strict)
@@ -153,7 +155,10 @@ class Saves:
             unexpected_keys += _without_a_place(self, state_dict, prefix, own)
 
 def _hooks(module: Any, table: str) -> list[Hook]:
-    return list(module.__dict__.get(table, {}).values())
+    here = module.__dict__
+    if table in here or "_modules" not in here:  # the second is an AttributeError
+        return list(getattr(module, table).values())
+    return []
 
 
 def _after_saving(module: Any, destination: Any, prefix: str, metadata: dict[str, Any]) -> Any:

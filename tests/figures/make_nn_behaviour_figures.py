@@ -100,7 +100,7 @@ def attributes(torch: Any) -> Any:
     model.value = nn.ReLU()
     model.value = nn.Parameter(torch.ones(1))
     seen += [list(model._modules), list(model._parameters)]
-    seen.append(said(lambda: setattr(model, "value", nn.Tanh())).partition(" '")[0])
+    seen.append(said(lambda: setattr(model, "value", nn.Tanh())))
     model.tensor = torch.ones(1)
     model.tensor = nn.Tanh()
     seen += ["tensor" in model.__dict__, list(model._modules)]
@@ -125,7 +125,15 @@ def attribute_errors(torch: Any) -> Any:
         def __init__(self, value: Any) -> None:
             self.early = value
 
+    class Uninitialized(nn.Module):
+        def __init__(self) -> None:
+            self.width = 3
+
+    early = Uninitialized()
     return [
+        said(lambda: early(1)), said(lambda: repr(early)), said(lambda: list(early.parameters())),
+        said(lambda: early.register_forward_hook(print)), said(lambda: early.state_dict()),
+        said(lambda: early.eval()), said(lambda: early.width),
         said(lambda: model.missing), said(lambda: delattr(model, "missing")),
         said(lambda: setattr(model, "scale", torch.ones(3))),
         said(lambda: setattr(model, "scale", 3)),
@@ -196,7 +204,8 @@ def loading(torch: Any) -> Any:
     found = model.load_state_dict(broken, strict=False)
     seen += [repr(found), str(found), found.missing_keys, found.unexpected_keys]
     seen += [said(lambda: model.load_state_dict([1])),
-             said(lambda: torch.nn.Linear(2, 2).load_state_dict({"weight": torch.ones(3, 2)}), True)]
+             said(lambda: model.first.load_state_dict({"weight": torch.ones(3, 2)}), True),
+             said(lambda: model.load_state_dict(model.first))]
     return seen
 
 
@@ -459,10 +468,10 @@ def sequential(torch: Any) -> Any:
     model += nn.Sequential(nn.Softplus())
     small = nn.Sequential(nn.ReLU(), nn.Tanh())
     small *= 2
-    return [*seen, repr(model), repr(small), said(lambda: model + 3),
-            said(lambda: model * 0).partition(" <class")[0],
-            said(lambda: model * 1.5).partition(" <class")[0],
-            said(lambda: model.insert(99, nn.ReLU())),
+    return [*seen, repr(model), repr(small), said(lambda: model + 3), said(lambda: model * 0),
+            said(lambda: model * 1.5), said(lambda: model.insert(99, nn.ReLU())),
+            said(lambda: model.insert(0, 3)), said(lambda: nn.Sequential(nn.Flatten)),
+            said(lambda: model.add_module("m", nn.BatchNorm2d)),
             said(lambda: nn.Sequential(3)), [type(m).__name__ for m in small],
             list(nn.Sequential(OrderedDict(a=nn.ReLU())).state_dict()),
             [name for name in dir(model) if name.isdigit()]]
@@ -576,11 +585,13 @@ def inits(torch: Any) -> Any:
                                                     "leaky_relu", "selu")]
     errors = [
         said(lambda: init.calculate_gain("odd")),
-        said(lambda: init.calculate_gain("leaky_relu", True)), said(lambda: init.eye_(torch.ones(1))),
+        said(lambda: init.calculate_gain("leaky_relu", True)),
+        said(lambda: init.eye_(torch.ones(1))),
         said(lambda: init.dirac_(torch.ones(1))), said(lambda: init.dirac_(torch.ones(3, 1, 1), 2)),
         said(lambda: init.xavier_uniform_(torch.ones(3))),
         said(lambda: init.kaiming_uniform_(torch.ones(3, 3), mode="odd")),
-        said(lambda: init.orthogonal_(torch.ones(3))), said(lambda: init.sparse_(torch.ones(3), 0.1)),
+        said(lambda: init.orthogonal_(torch.ones(3))),
+        said(lambda: init.sparse_(torch.ones(3), 0.1)),
         warned(lambda: init.kaiming_uniform_(torch.ones(0, 3))),
         warned(lambda: init.uniform(torch.ones(1))), init.uniform.__name__,
         warned(lambda: init.trunc_normal_(torch.ones(2), 9.0, 1.0, 0.0, 1.0))]
@@ -620,6 +631,10 @@ def module_errors(torch: Any) -> Any:
         lambda: nn.RNNCell(2, 3)(torch.ones(1, 1, 2)),
         lambda: nn.LSTMCell(2, 3)(torch.ones(1, 2), (torch.ones(1, 3), torch.ones(1, 1, 3))),
         lambda: nn.RNNCell(2, 3, nonlinearity="odd")(torch.ones(1, 2)),
+        lambda: nn.RNNCell(2, 3)(torch.ones(1, 4)),
+        lambda: nn.GRUCell(2, 3)(torch.ones(2, 2), torch.ones(1, 3)),
+        lambda: nn.LSTMCell(2, 3)(torch.ones(1, 2), (torch.ones(1, 3), torch.ones(1, 4))),
+        lambda: nn.LSTMCell(2, 3)(torch.ones(1, 2), (torch.ones(1, 3),)),
         lambda: nn.MultiheadAttention(5, 2), lambda: nn.MultiheadAttention(0, 2),
         lambda: nn.TransformerEncoderLayer(4, 2, activation="odd"),
         lambda: nn.Transformer(4, 2, 1, 1, 4)(torch.ones(3, 2, 4), torch.ones(3, 1, 4)),

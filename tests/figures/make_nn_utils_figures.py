@@ -231,7 +231,8 @@ def fusing(torch: Any) -> Any:
     for each in (conv, norm, linear):
         each.eval()
     x, flat = drawn(torch, 1, 2, 5), drawn(torch, 4, 2)
-    fused, fused_linear = utils.fuse_conv_bn_eval(conv, norm), utils.fuse_linear_bn_eval(linear, norm)
+    fused, fused_linear = utils.fuse_conv_bn_eval(conv, norm), utils.fuse_linear_bn_eval(
+        linear, norm)
     return [numbers(fused(x)), numbers(norm(conv(x))), numbers(fused_linear(flat)),
             numbers(norm(linear(flat))), said(lambda: utils.fuse_conv_bn_eval(conv.train(), norm))]
 
