@@ -303,6 +303,18 @@ def test_odd_uses_equal_torch(run):
     same_in_torch(run)
 
 
+@pytest.mark.oracle
+def test_a_stream_that_draws_when_it_is_opened():
+    def run(lib, data):
+        class Shuffled(data.IterableDataset):
+            def __iter__(self):
+                return iter(lib.randperm(5).tolist())
+
+        return list(data.DataLoader(Shuffled(), batch_size=2))
+
+    same_in_torch(run)
+
+
 # -- without PyTorch ------------------------------------------------------------------------------
 
 

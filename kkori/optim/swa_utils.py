@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator
 from copy import deepcopy
-from importlib import import_module
 from itertools import chain
 from typing import Any
 
 import kkori
 from kkori.autograd.mode import no_grad
 from kkori.nn import Module
+from kkori.nn.normalization import _BatchNorm
 from kkori.optim.lr_scheduler.base import LRScheduler, Rate, per_group
 from kkori.optim.optimizer import Optimizer
 from kkori.tensor import Tensor
@@ -166,8 +166,7 @@ def update_bn(loader: Iterable[Any], model: Module, device: Any = None) -> None:
         model: what they are fed to.
         device: where batches are moved first.
     """
-    kind = import_module("kkori.nn.modules.batchnorm")._BatchNorm
-    norms = {module: module.momentum for module in model.modules() if isinstance(module, kind)}
+    norms = {part: part.momentum for part in model.modules() if isinstance(part, _BatchNorm)}
     if not norms:
         return
     was_training = model.training

@@ -2,6 +2,10 @@
 
 Workers are threads: nothing has to be picklable, a notebook never waits for a process, and the
 memory of a batch is handed over, not copied. NumPy and file reading run side by side.
+
+What threads share and processes do not: random numbers that a dataset draws from the default
+streams (of this package, of NumPy, of Python) in a worker come from the streams of the whole
+program. ``get_worker_info().rng`` has streams of the worker's own, seeded as PyTorch's are.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ from typing import Any, Generic, TypeVar
 
 from kkori.utils.data.collate import default_collate, default_convert
 from kkori.utils.data.dataset import IterableDataset
-from kkori.utils.data.fetch import make_fetcher, takes_whole_batches
+from kkori.utils.data.fetch import Fetcher, WholeBatchFetcher, make_fetcher
 from kkori.utils.data.sampler import (
     BatchSampler,
     RandomSampler,
@@ -269,14 +273,18 @@ class _BaseDataLoaderIter:
         self._num_workers = loader.num_workers
         self._timeout = loader.timeout
         self._persistent_workers = loader.persistent_workers
-        self._whole_batches = takes_whole_batches(
-            self._dataset, self._auto_collation, self._collate_fn
-        )
+        streams = self._dataset_kind == _DatasetKind.Iterable
+        self._dataset_fetcher = None if streams else self._make_fetcher()
         self._start(loader)
         self._base_seed = random_seed(loader.generator)
 
+    def _make_fetcher(self) -> Fetcher:
+        options = (self._auto_collation, self._collate_fn, self._drop_last)
+        return make_fetcher(self._dataset, *options)
+
     def _start(self, loader: DataLoader) -> None:
-        order = array_batches(self._index_sampler) if self._whole_batches else None
+        whole = isinstance(self._dataset_fetcher, WholeBatchFetcher)
+        order = array_batches(self._index_sampler) if whole else None
         self._sampler_iter = iter(self._index_sampler) if order is None else order
         self._num_yielded = 0
         self._IterableDataset_len_called = loader._IterableDataset_len_called
@@ -326,12 +334,11 @@ class _SingleProcessDataLoaderIter(_BaseDataLoaderIter):
         super().__init__(loader)
         if self._timeout != 0:
             raise AssertionError("_SingleProcessDataLoaderIter requires timeout == 0")
-        self._dataset_fetcher = make_fetcher(
-            self._dataset, self._auto_collation, self._collate_fn, self._drop_last
-        )
+        # A stream is opened last: it may draw random numbers of its own.
+        self._fetch = (self._dataset_fetcher or self._make_fetcher()).fetch
 
     def _next_data(self) -> Any:
-        return self._dataset_fetcher.fetch(next(self._sampler_iter))
+        return self._fetch(next(self._sampler_iter))
 
 
 class _ThreadDataLoaderIter(_BaseDataLoaderIter):

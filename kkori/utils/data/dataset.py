@@ -42,7 +42,7 @@ class Dataset(Generic[T]):
 class IterableDataset(Dataset[T], Iterable[T]):
     """Examples in a stream: a subclass defines ``__iter__``."""
 
-    def __add__(self, other: Dataset[T]) -> ChainDataset:  # type: ignore[override]
+    def __add__(self, other: Dataset[T]) -> ChainDataset:
         return ChainDataset([self, other])
 
 
