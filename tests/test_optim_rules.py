@@ -107,7 +107,7 @@ def test_trajectory_equals_torch(name, options):
     torch = pytest.importorskip("torch")
     expected, reference = trained(torch, name, options, "float64")
     found, optimizer = trained(kkori, name, options, "float64")
-    assert largest_gap(found, expected) < 1e-8
+    assert largest_gap(found, expected) < 1e-7
     assert repr(optimizer) == repr(reference)
     same_layout(optimizer.state_dict(), reference.state_dict())
 

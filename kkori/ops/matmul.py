@@ -55,7 +55,13 @@ _bmm = op("bmm", lambda input, mat2: matmul_array(input, mat2), {
 
 
 def addmm_array(input: Any, mat1: Any, mat2: Any, beta: Any, alpha: Any) -> Any:
-    """beta * input + alpha * mat1 @ mat2, added into the product's buffer."""
+    """beta * input + alpha * mat1 @ mat2, added into the product's buffer.
+
+    Half precision is computed in float32 and rounded once, at the end.
+    """
+    if mat1.dtype.itemsize == 2 and mat1.dtype.kind in "fV":
+        wide = [array.astype(np.float32) for array in (input, mat1, mat2)]
+        return addmm_array(*wide, beta, alpha).astype(mat1.dtype)
     found = dot_array(mat1, mat2)
     if alpha != 1:
         found = found * np.asarray(alpha, found.dtype)
