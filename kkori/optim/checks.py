@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from kkori.core.errors import message as explained
 from kkori.tensor import Tensor
 
 __all__ = ["check_betas", "check_fused", "check_learning_rate", "check_nonnegative"]
@@ -14,7 +15,7 @@ def check_learning_rate(lr: Any, message: str = "Invalid learning rate: ") -> No
     if isinstance(lr, Tensor) and lr.numel() != 1:
         raise ValueError("Tensor lr must be 1-element")
     if not 0.0 <= lr:
-        raise ValueError(f"{message}{lr}")
+        raise ValueError(explained(f"{message}{lr}", fix="choose one above 0: lr=0.01"))
 
 
 def check_nonnegative(**values: Any) -> None:

@@ -83,7 +83,7 @@ class LBFGS(Optimizer):
 
     # -- one step ---------------------------------------------------------------------------------
 
-    def step(self, closure: Callable[[], Any]) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any]) -> Any:
         """Makes up to ``max_iter`` iterations.
 
         Args:

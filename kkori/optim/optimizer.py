@@ -15,6 +15,7 @@ from itertools import chain
 from typing import Any
 
 import kkori
+from kkori.core.errors import message
 from kkori.nn.hooks import RemovableHandle, register
 from kkori.tensor import Tensor
 
@@ -132,16 +133,9 @@ class Optimizer:
         self.defaults = defaults
         self._add_hook_tables()
         self._wrap_step()
-        if isinstance(params, Tensor):
-            raise TypeError(
-                "params argument given to the optimizer should be an iterable of "
-                f"Tensors or dicts, but got {_type_name(params)}"
-            )
+        groups = _list_of_groups(params, type(self).__name__)
         self.state: defaultdict[Any, Any] = defaultdict(dict)
         self.param_groups: list[dict[str, Any]] = []
-        groups: list[Any] = list(params)
-        if not groups:
-            raise ValueError("optimizer got an empty parameter list")
         if not isinstance(groups[0], dict):
             groups = [{"params": groups}]
         for group in groups:
@@ -310,14 +304,19 @@ class Optimizer:
     def _check_params(self, params: list[Any]) -> None:
         for param in params:
             if not isinstance(param, Tensor):
-                raise TypeError(
+                first = (
                     "optimizer can only optimize Tensors, "
                     f"but one of the params is {_type_name(param)}"
                 )
+                raise TypeError(message(first, fix=_fix_of_call(type(self).__name__)))
             if not self.defaults.get("differentiable") and not (
                 param.is_leaf or param.retains_grad
             ):
-                raise ValueError("can't optimize a non-leaf Tensor")
+                raise ValueError(message(
+                    "can't optimize a non-leaf Tensor",
+                    what=f"it was computed by {param.grad_fn.name()}",
+                    fix="make it a leaf: w = w.detach().requires_grad_()",
+                ))
 
     def _check_group_is_new(self, param_group: dict[str, Any]) -> None:
         new = {id(param) for param in param_group["params"]}
@@ -336,7 +335,35 @@ class Optimizer:
                     f"group {'with' if named else 'without'} names to the optimizer"
                 )
         if any(id(param) in new for group in self.param_groups for param in group["params"]):
-            raise ValueError("some parameters appear in more than one parameter group")
+            raise ValueError(message(
+                "some parameters appear in more than one parameter group",
+                fix="give each parameter to one group only, or set group['lr'] of the one it is in",
+            ))
+
+
+def _list_of_groups(params: Any, name: str) -> list[Any]:
+    """The parameters, or the groups of them, that an optimizer was made with."""
+    if isinstance(params, Tensor):
+        raise TypeError(message(
+            "params argument given to the optimizer should be an iterable of "
+            f"Tensors or dicts, but got {_type_name(params)}",
+            fix=f"put it into a list: torch.optim.{name}([w], lr=0.1)",
+        ))
+    try:
+        groups = list(params)
+    except TypeError as error:
+        raise TypeError(message(str(error), fix=_fix_of_call(name))) from None
+    if not groups:
+        raise ValueError(message(
+            "optimizer got an empty parameter list",
+            what="a generator, such as model.parameters(), gives its parameters only once",
+            fix=_fix_of_call(name),
+        ))
+    return groups
+
+
+def _fix_of_call(name: str) -> str:
+    return f"torch.optim.{name}(model.parameters(), lr=0.1)"
 
 
 def _fill_with_zeros(grad: Tensor) -> None:
@@ -392,13 +419,20 @@ def _pack_group(numbered: tuple[int, dict], positions: dict[int, int]) -> dict[s
 
 def _check_groups_fit(groups: list[dict], saved_groups: list[dict]) -> None:
     if len(groups) != len(saved_groups):
-        raise ValueError("loaded state dict has a different number of parameter groups")
+        raise ValueError(message(
+            "loaded state dict has a different number of parameter groups",
+            what=f"loaded: {len(saved_groups)}, this optimizer: {len(groups)}",
+            fix="make the optimizer with the groups it was saved with, then load",
+        ))
     for group, saved in zip(groups, saved_groups, strict=True):
         if len(group["params"]) != len(saved["params"]):
-            raise ValueError(
+            raise ValueError(message(
                 "loaded state dict contains a parameter group "
-                "that doesn't match the size of optimizer's group"
-            )
+                "that doesn't match the size of optimizer's group",
+                what=f"loaded: {len(saved['params'])} parameters, this optimizer's group: "
+                f"{len(group['params'])}",
+                fix="make the optimizer with the parameters of the same model, then load",
+            ))
 
 
 def _cast(param: Tensor, value: Any, float_step: bool, key: Any = None) -> Any:

@@ -96,7 +96,7 @@ class SequentialLR(_CombinedLR):
         elif hasattr(scheduler, "last_epoch"):
             scheduler.last_epoch -= 1
 
-    def step(self) -> None:  # type: ignore[override]
+    def step(self) -> None:
         """Goes on by one epoch."""
         self.last_epoch += 1
         index = bisect_right(self._milestones, self.last_epoch)
@@ -125,7 +125,7 @@ class ChainedScheduler(_CombinedLR):
         self.optimizer = optimizer
         self._last_lr = group_values(optimizer, "lr")
 
-    def step(self) -> None:  # type: ignore[override]
+    def step(self) -> None:
         """Steps every part."""
         for scheduler in self._schedulers:
             scheduler.step()

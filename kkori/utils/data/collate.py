@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 import kkori
+from kkori.core.errors import message
 from kkori.tensor import Tensor
 
 __all__ = ["collate", "default_collate", "default_collate_fn_map", "default_convert"]
@@ -87,11 +88,22 @@ def collate(batch: Any, *, collate_fn_map: CollateMap | None = None) -> Any:
     if isinstance(element, tuple) and hasattr(element, "_fields"):
         return kind(*map(nested, zip(*batch, strict=False)))
     if not isinstance(element, Sequence):
-        raise TypeError(default_collate_err_msg_format.format(kind))
+        raise TypeError(_not_collated(kind))
     if any(len(example) != len(element) for example in batch):
-        raise RuntimeError("each element in list of batch should be of equal size")
+        raise RuntimeError(message(
+            "each element in list of batch should be of equal size",
+            what=f"sizes: {', '.join(str(len(example)) for example in batch[:8])}",
+            fix="make the examples equally long, or pass collate_fn=list to keep them apart",
+        ))
     columns = [nested(column) for column in zip(*batch, strict=False)]
     return columns if isinstance(element, tuple) else _like_sequence(element, columns)
+
+
+def _not_collated(kind: Any) -> str:
+    return message(
+        default_collate_err_msg_format.format(kind),
+        fix="return tensors or numbers from the dataset, or pass collate_fn=list",
+    )
 
 
 def _function_for(kind: type, element: Any, table: CollateMap) -> Callable | None:
@@ -112,7 +124,7 @@ def collate_numpy_array_fn(batch: Any, *, collate_fn_map: CollateMap | None = No
     """Arrays stacked as tensors; TypeError for arrays of text or of objects."""
     kind = batch[0].dtype
     if np_str_obj_array_pattern.search(kind.str) is not None:
-        raise TypeError(default_collate_err_msg_format.format(kind))
+        raise TypeError(_not_collated(kind))
     tensors = [kkori.as_tensor(array) for array in batch]
     return collate(tensors, collate_fn_map=collate_fn_map)
 

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import cycle
 from typing import Any, Generic, TypeVar
 
+from kkori.core.errors import message
 from kkori.utils.data.collate import default_collate, default_convert
 from kkori.utils.data.dataset import IterableDataset
 from kkori.utils.data.fetch import Fetcher, WholeBatchFetcher, make_fetcher
@@ -230,23 +231,28 @@ def _check_stream(shuffle: Any, sampler: Any, batch_sampler: Any) -> None:
     }
     for name, value in given.items():
         if value is not None:
-            raise ValueError(
+            raise ValueError(message(
                 f"DataLoader with IterableDataset: expected unspecified {name} option, "
-                f"but got {name}={value}"
-            )
+                f"but got {name}={value}",
+                fix="a stream has its own order: shuffle in its __iter__",
+            ))
 
 
 def _check_order(
     batch_size: int | None, shuffle: Any, sampler: Any, batch_sampler: Any, drop_last: bool
 ) -> None:
     if sampler is not None and shuffle:
-        raise ValueError("sampler option is mutually exclusive with shuffle")
+        raise ValueError(message(
+            "sampler option is mutually exclusive with shuffle",
+            fix="the sampler is the order: DataLoader(dataset, batch_size, sampler=sampler)",
+        ))
     if batch_sampler is not None:
         if batch_size != 1 or shuffle or sampler is not None or drop_last:
-            raise ValueError(
+            raise ValueError(message(
                 "batch_sampler option is mutually exclusive "
-                "with batch_size, shuffle, sampler, and drop_last"
-            )
+                "with batch_size, shuffle, sampler, and drop_last",
+                fix="the batch sampler says it all: DataLoader(dataset, batch_sampler=batches)",
+            ))
     elif batch_size is None and drop_last:
         raise ValueError(
             "batch_size=None option disables auto-batching "

@@ -10,6 +10,7 @@ from itertools import accumulate
 from typing import Any, Generic, TypeVar
 
 import kkori
+from kkori.core.errors import message
 from kkori.tensor import Tensor
 
 __all__ = [
@@ -33,7 +34,11 @@ class Dataset(Generic[T]):
     """
 
     def __getitem__(self, index: Any) -> T:
-        raise NotImplementedError("Subclasses of Dataset should implement __getitem__.")
+        raise NotImplementedError(message(
+            "Subclasses of Dataset should implement __getitem__.",
+            what=f"class: {type(self).__name__}",
+            fix="def __getitem__(self, index): return self.x[index], self.y[index]",
+        ))
 
     def __add__(self, other: Dataset[T]) -> ConcatDataset[T]:
         return ConcatDataset([self, other])
@@ -55,7 +60,11 @@ class TensorDataset(Dataset[tuple[Tensor, ...]]):
 
     def __init__(self, *tensors: Tensor) -> None:
         if any(tensors[0].size(0) != tensor.size(0) for tensor in tensors):
-            raise AssertionError("Size mismatch between tensors")
+            raise AssertionError(message(
+                "Size mismatch between tensors",
+                what=f"lengths: {', '.join(str(len(tensor)) for tensor in tensors)}",
+                fix="give tensors of one length: TensorDataset(x[:n], y[:n])",
+            ))
         self.tensors = tensors
 
     def __getitem__(self, index: Any) -> tuple[Tensor, ...]:
@@ -233,7 +242,11 @@ def random_split(
     if math.isclose(total, 1) and total <= 1:
         lengths = _from_fractions(lengths, len(dataset))  # type: ignore[arg-type]
     if sum(lengths) != len(dataset):  # type: ignore[arg-type]
-        raise ValueError("Sum of input lengths does not equal the length of the input dataset!")
+        raise ValueError(message(
+            "Sum of input lengths does not equal the length of the input dataset!",
+            what=f"lengths: {list(lengths)}, dataset: {len(dataset)}",  # type: ignore[arg-type]
+            fix="give fractions: random_split(dataset, [0.8, 0.2])",
+        ))
     indices = kkori.randperm(sum(lengths), generator=generator).tolist()
     ends = accumulate(lengths)
     return [
