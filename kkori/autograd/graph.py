@@ -166,13 +166,20 @@ def attach(row: Any, args: Any, outputs: Any) -> None:
 
 
 def _save(node: Node, row: Any, args: Any, outputs: Any) -> None:
-    saved, versions = [], []
-    for what, position in row.plan:
+    saved, versions, edges = [], [], node.edges
+    for what, position, users in row.saves:
         version = 0
         if what == VALUE:
             value = args[position]
-            if isinstance(value, Tensor) and value._storage is not None:
-                version = value._storage.version
+            if isinstance(value, Tensor):
+                for place in users:
+                    if place < len(edges) and edges[place] is not None:
+                        break
+                else:
+                    if users:
+                        value = None  # only for gradients that nobody wants
+                if value is not None and value._storage is not None:
+                    version = value._storage.version
         elif what == SHAPE:
             value = args[position]
             value = value._array.shape if isinstance(value, Tensor) else ()
@@ -188,6 +195,18 @@ def _save(node: Node, row: Any, args: Any, outputs: Any) -> None:
         saved.append(value)
         versions.append(version)
     node.saved, node.versions = saved, versions
+
+
+def keep_old_value(node: Node, tensor: Tensor) -> None:
+    """`tensor` is about to be overwritten in place by what `node` made of it: save a copy."""
+    if node.saved.__class__ is not list:
+        return
+    for place, value in enumerate(node.saved):
+        if value is tensor:
+            node.saved[place] = old = wrap(tensor._array.copy())
+            old._node, old._output_nr = tensor.grad_fn, tensor._output_nr
+            old._requires_grad = tensor._requires_grad
+            node.versions[place] = 0
 
 
 class _Output:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from kkori.autograd.graph import Node, edge_of
+from kkori.autograd.graph import Node, edge_of, keep_old_value
 from kkori.autograd.mode import switch
 from kkori.core import dtype as types
 from kkori.core import errors
@@ -35,6 +35,8 @@ def overwrite(tensor: Tensor, result: Tensor) -> Tensor:
         raise errors.no_cast(types.of(new.dtype), types.of(array.dtype))
     if new.shape != array.shape:
         _check_shape(array.shape, new.shape)
+    if follow and result._node is not None:
+        keep_old_value(result._node, tensor)
     np.copyto(array, new, casting="unsafe")
     tensor.shared_storage().version += 1
     if follow:

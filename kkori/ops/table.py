@@ -36,7 +36,8 @@ class Op:
     """One row: an operation, its array rule, its gradient rules, and what kind it is."""
 
     __slots__ = ("name", "kind", "array", "args", "outputs", "view", "node_type", "node_name",
-                 "differentiable", "plan", "rules", "joint", "joint_picks", "keeps_values")
+                 "differentiable", "plan", "saves", "rules", "joint", "joint_picks",
+                 "keeps_values")
 
     def __init__(self, name: str, kind: str, array: Rule, args: Sequence[str], grad: Any,
                  outputs: Sequence[str], view: Any, node: str | None) -> None:
@@ -55,6 +56,10 @@ class Op:
             self.joint, self.joint_picks = grad, self._picks(grad)
         elif grad is not None:
             self._per_argument(grad)
+        # `plan`, and with each item the arguments whose rules ask for it (all of them: empty).
+        self.saves = [(what, position, tuple(
+            i for i, (_, picks) in enumerate(self.rules) if place in picks))
+            for place, (what, position) in enumerate(self.plan)]
         self.keeps_values = any(what in (VALUE, OUTPUT) for what, _ in self.plan)
         TABLE[name] = self
 
