@@ -14,6 +14,7 @@ from kkori.core import errors
 from kkori.core.dtype import get_default_dtype
 from kkori.core.meta import MetaArray
 from kkori.core.promotion import operands
+from kkori.run.memory import keep_freed_memory
 from kkori.tensor import Tensor
 
 __all__ = ["caller", "unary_caller", "binary_caller"]
@@ -25,6 +26,8 @@ ndarray = np.ndarray
 # about them are turned off for lines of this package only, never for the user's own.
 warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"kkori(\.|$)")
 warnings.filterwarnings("ignore", category=np.exceptions.ComplexWarning, module=r"kkori(\.|$)")
+
+keep_freed_memory()
 
 
 def caller(row: Any) -> Callable[..., Any]:
