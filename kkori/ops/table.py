@@ -7,6 +7,8 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from kkori.autograd.graph import (
     ALL_SHAPES,
     NEEDS,
@@ -118,15 +120,32 @@ def op(name: str, array: Rule, grad: Any = None, *, outputs: Sequence[str] = (),
     return caller(Op(name, kind, array, args, grad, outputs, view, node))
 
 
-NUMERIC = (Tensor, int, float, complex)
+def operand(name: str, input: Any, other: Any, numbers: str = "both") -> Any:
+    """`input`, as a tensor if both are numbers; TypeError, in PyTorch's words, for operands that
+    are neither tensors nor the numbers that the operation takes (see `binary`)."""
+    if input.__class__ is other.__class__ is Tensor:
+        return input
+    if numbers == "none":
+        for place, label, value in ((1, "input", input), (2, "other", other)):
+            if not isinstance(value, Tensor):
+                raise not_a_tensor(name, label, place, value)
+    elif numbers == "both":
+        for place, label, value in ((1, "input", input), (2, "other", other)):
+            if not is_operand(value):
+                raise not_a_tensor(name, label, place, value)
+    elif not (isinstance(input, Tensor) or numbers == "either" and isinstance(other, Tensor)
+              ) or not is_operand(other) or not is_operand(input):
+        raise invalid_combination(name, input, other)
+    both = numbers == "both" and not isinstance(input, Tensor) and not isinstance(other, Tensor)
+    return TORCH["as_tensor"](input) if both else input
 
 
-def check_operands(name: str, input: Any, other: Any) -> None:
-    """TypeError, in PyTorch's words, where an operand is neither a tensor nor a number."""
-    if not isinstance(input, NUMERIC) and not isinstance(other, Tensor):
-        raise not_a_tensor(name, "input", 1, input)
-    if not is_operand(other):
-        raise not_a_tensor(name, "other", 2, other)
+def invalid_combination(name: str, *given: Any) -> TypeError:
+    """Arguments that fit none of a function's forms."""
+    kinds = ", ".join(type_name(value) for value in given)
+    return TypeError(errors.message(
+        f"{name}() received an invalid combination of arguments - got ({kinds}), but expected one "
+        "of:"))
 
 
 def unary(name: str, array: Rule, grad: Rule | None = None, *, floats: bool = False,
@@ -154,15 +173,20 @@ def unary(name: str, array: Rule, grad: Rule | None = None, *, floats: bool = Fa
 
 def binary(name: str, array: Rule, grad: dict[str, Rule] | None = None, *, floats: bool = False,
            torch: bool = True, inplace: bool = True, node: str | None = None,
-           aliases: Sequence[str] = (), doc: str = "") -> Callable[..., Tensor]:
-    """An elementwise row of two arguments, broadcast and promoted together."""
+           aliases: Sequence[str] = (), doc: str = "", numbers: str = "none",
+           ) -> Callable[..., Tensor]:
+    """An elementwise row of two arguments, broadcast and promoted together.
+
+    `numbers` says which may be a Python number: "none", "other" (the second), "either" or "both".
+    """
     row = Op(name, "binary", array, ("input", "other"), grad, (), False, node)
     run = binary_caller(row, floats)
     if not torch:
         return run
 
     def call(input: Any, other: Any, *, out: Tensor | None = None) -> Tensor:
-        check_operands(name, input, other)
+        if input.__class__ is not Tensor or other.__class__ is not Tensor:
+            input = operand(name, input, other, numbers)
         result = run(input, other)
         return result if out is None else write(out, result)
 
@@ -197,11 +221,14 @@ NUMPY_SPELLINGS = {"axis": "dim", "keepdims": "keepdim", "x": "input", "a": "inp
 
 def public(function: Callable[..., Any] | None = None, *, name: str | None = None,
            aliases: Sequence[str] = (), torch: bool = True, method: bool = True,
-           out: bool = True, inplace: bool = False) -> Any:
-    """Make a function PyTorch's: ``torch.<name>``, ``Tensor.<name>``, ``out=``, ``<name>_``."""
+           out: bool = True, inplace: bool = False, overloaded: bool = False) -> Any:
+    """Make a function PyTorch's: ``torch.<name>``, ``Tensor.<name>``, ``out=``, ``<name>_``.
+
+    `overloaded`: PyTorch has several forms of it, and says so where arguments fit none.
+    """
     if function is None:
         return functools.partial(public, name=name, aliases=aliases, torch=torch, method=method,
-                                 out=out, inplace=inplace)
+                                 out=out, inplace=inplace, overloaded=overloaded)
     called = name or function.__name__
     code = function.__code__
     known = frozenset(code.co_varnames[:code.co_argcount + code.co_kwonlyargcount])
@@ -215,13 +242,15 @@ def public(function: Callable[..., Any] | None = None, *, name: str | None = Non
                 options["dtype"] = dtype_given(called, options["dtype"])
             try:
                 result = inner(*args, **options)
-            except TypeError as error:
-                raise _about_call(called, error) from error.__cause__
+            except (TypeError, AttributeError) as error:
+                raise _about_call(called, error, function, args, options,
+                                  overloaded) from error.__cause__
             return result if target is None else write(target, result)
         try:
             return inner(*args)
-        except TypeError as error:
-            raise _about_call(called, error) from error.__cause__
+        except (TypeError, AttributeError) as error:
+            raise _about_call(called, error, function, args, options,
+                              overloaded) from error.__cause__
 
     functools.update_wrapper(call, function)
     call.__name__ = call.__qualname__ = called
@@ -247,15 +276,40 @@ def dtype_given(name: str, given: Any) -> types.dtype:
         fix=f"dtype=torch.{given if given in types.BY_NAME else 'float32'}"))
 
 
+KINDS: dict[str, tuple[Any, ...]] = {"Tensor": (Tensor,), "int": (int, np.integer, Tensor),
+                                     "bool": (bool, np.bool_)}
+
+
+def _wrong_type(name: str, error: Exception, function: Any, args: Any, options: Any,
+                overloaded: bool) -> Exception:
+    """`error`, or what is wrong with the first argument that is not of its annotated type."""
+    code = function.__code__
+    names = code.co_varnames[:code.co_argcount + code.co_kwonlyargcount]
+    given = {**dict(zip(names, args, strict=False)), **options}
+    for place, argument in enumerate(names, 1):
+        kind, _, rest = function.__annotations__.get(argument, "").partition(" | ")
+        if argument not in given or kind not in KINDS or rest and given[argument] is None:
+            continue
+        if not isinstance(given[argument], KINDS[kind]):
+            if overloaded:
+                return invalid_combination(name, *args)
+            return TypeError(errors.message(
+                f"{name}(): argument '{argument}' (position {place}) must be {kind}, "
+                f"not {type_name(given[argument])}"))
+    return error
+
+
 UNEXPECTED = re.compile(r"got an unexpected keyword argument '.*?'")
 MISSING = re.compile(r"missing (\d+) required positional arguments?: (.*)")
 
 
-def _about_call(name: str, error: TypeError) -> TypeError:
-    """An error of the call itself, arguments that are missing or unknown, in PyTorch's words."""
+def _about_call(name: str, error: Exception, function: Any, args: Any, options: Any,
+                overloaded: bool) -> Exception:
+    """An error of the call itself, arguments missing, unknown or of a wrong type, in PyTorch's
+    words; the error as it is where the arguments are as they should be."""
     trace = error.__traceback__
     if trace is None or trace.tb_next is not None:
-        return error
+        return _wrong_type(name, error, function, args, options, overloaded)
     unexpected, missing = UNEXPECTED.search(str(error)), MISSING.search(str(error))
     if unexpected is not None:
         return TypeError(errors.message(f"{name}() {unexpected[0]}"))
@@ -279,12 +333,20 @@ def method(function: Any = None, *, name: str | None = None) -> Any:
     return function
 
 
+OVERLAP = ("unsupported operation: more than one element of the written-to tensor refers to a "
+           "single memory location. Please clone() the tensor before performing the operation.")
+
+
 def write(target: Any, result: Any) -> Any:
     """``out=``: resize `target` to the result's shape where needed and fill it."""
     if isinstance(target, (tuple, list)):
         for part, value in zip(target, result, strict=True):
             write(part, value)
         return type(result)(target) if hasattr(result, "_fields") else tuple(target)
+    if 0 in target._array.strides and any(
+            n > 1 and step == 0 for n, step in zip(
+                target._array.shape, target._array.strides, strict=True)):
+        raise RuntimeError(errors.message(OVERLAP, fix="out=x.clone()"))
     if result._requires_grad or target._requires_grad:
         raise RuntimeError(
             "functions with out=... arguments don't support automatic differentiation, but one "
@@ -325,5 +387,6 @@ ROOMS = ("elementwise", "move", "reduce", "matmul", "index", "convert", "create"
          "scatter", "indexed", "masked", "sort", "ranks", "sets", "cumulative", "differences",
          "counting", "diagonal", "rearrange", "stacking", "contract",
          "products", "norms", "covariance", "compare", "sampling", "dropout", "activation", "loss",
-         "class_loss", "norm", "embedding", "conv", "pool")
+         "class_loss", "norm", "embedding", "conv", "pool", "linalg_public", "linalg_norms",
+         "linalg_more", "linalg_legacy")
 LEGACY_TENSORS: dict[str, Any] = {}  # torch.FloatTensor and its like
