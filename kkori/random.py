@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator
 
+from kkori.core.generator import current
 from kkori.ops.random import (
     Generator,
-    default_generator,
     get_rng_state,
     initial_seed,
     manual_seed,
@@ -32,11 +32,12 @@ def fork_rng(devices: Iterable[int] | None = None, enabled: bool = True,
     if not enabled or device_type == "meta":
         yield
         return
-    state = default_generator.state_bytes()
+    generator = current()
+    state = generator.state_bytes()
     try:
         yield
     finally:
-        default_generator.load_state_bytes(state)
+        generator.load_state_bytes(state)
 
 
 def thread_safe_generator() -> Generator | None:

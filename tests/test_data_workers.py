@@ -292,3 +292,46 @@ def test_batches_are_prepared_ahead_but_not_without_limit():
 def test_an_iterator_cannot_be_pickled():
     with pytest.raises(NotImplementedError):
         iter(ours.DataLoader(range(2))).__getstate__()
+
+
+def random_rows(data, lib):
+    class Random(data.Dataset):
+        def __len__(self):
+            return 9
+
+        def __getitem__(self, index):
+            return lib.rand(2), lib.initial_seed() - data.get_worker_info().id
+
+    return Random()
+
+
+@pytest.mark.oracle
+def test_random_numbers_of_workers_equal_torch():
+    """Each worker draws from a stream of its own, and the main one goes on undisturbed."""
+    torch = pytest.importorskip("torch")
+
+    def run(lib):
+        lib.manual_seed(3)
+        data = lib.utils.data
+        loader = data.DataLoader(random_rows(data, lib), batch_size=2, num_workers=2)
+        batches = [(rows.tolist(), seeds.tolist()) for rows, seeds in loader]
+        return batches, lib.rand(2).tolist()
+
+    assert run(kkori) == run(torch)
+
+
+def test_a_worker_that_seeds_leaves_the_main_stream_alone():
+    kkori.manual_seed(1)
+    expected = kkori.rand(3).tolist()[2]
+    kkori.manual_seed(1)
+    kkori.rand(1)
+    list(
+        ours.DataLoader(
+            range(4),
+            num_workers=2,
+            generator=kkori.Generator().manual_seed(0),
+            worker_init_fn=lambda number: kkori.manual_seed(number),
+        )
+    )
+    kkori.rand(1)
+    assert kkori.rand(1).item() == expected

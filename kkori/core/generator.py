@@ -8,13 +8,14 @@ state's 5056 bytes, so that states can be handed to PyTorch and back.
 from __future__ import annotations
 
 import os
+import threading
 from typing import Any
 
 import numpy as np
 
 from kkori.core.device import CPU, device
 
-__all__ = ["Generator", "default_generator"]
+__all__ = ["Generator", "current", "default_generator"]
 
 FIRST_SEED = 67280421310721  # what a new PyTorch generator is seeded with
 WORDS = 624  # 32-bit words in the twister's state
@@ -192,3 +193,17 @@ def _checked_device(place: Any) -> device:
 
 default_generator = Generator()
 default_generator._seed = None
+
+
+class _Here(threading.local):
+    """What differs from thread to thread."""
+
+    generator: Generator | None = None
+
+
+here = _Here()
+
+
+def current() -> Generator:
+    """The default generator; a data-loading thread has one of its own in its place."""
+    return here.generator or default_generator

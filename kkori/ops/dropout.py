@@ -12,7 +12,7 @@ from kkori.autograd.mode import switch
 from kkori.autograd.views import check_writable, overwrite
 from kkori.core import dtype as types
 from kkori.core import errors, meta, random_streams
-from kkori.core.generator import Generator, default_generator
+from kkori.core.generator import Generator, current
 from kkori.core.meta import MetaArray
 from kkori.ops.elementwise import add, mul, where
 from kkori.ops.random import empty_like, source
@@ -94,7 +94,7 @@ def _mask(array: np.ndarray, p: float, features: bool) -> np.ndarray:
     else:
         raise refused("Feature dropout requires at least 2 dimensions in the input")
     if not isinstance(mask, MetaArray):
-        random_streams.bernoulli(default_generator, mask, 1 - p)
+        random_streams.bernoulli(current(), mask, 1 - p)
     return mask
 
 
@@ -153,7 +153,7 @@ def native_dropout(*args: Any, **options: Any) -> tuple[Tensor, Tensor]:
     mask = np.ones(array.shape, bool)
     if values["train"] is False or p == 0:
         return mul(input, 1.0), wrap(mask)
-    random_streams.bernoulli(default_generator, mask, 1 - p)
+    random_streams.bernoulli(current(), mask, 1 - p)
     scale = 0.0 if p == 1 else 1.0 / (1.0 - p)
     return mul(mul(input, wrap(mask)), scale), wrap(mask)
 

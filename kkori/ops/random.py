@@ -19,7 +19,7 @@ from kkori.core import (
     random_normal,
     random_streams,
 )
-from kkori.core.generator import Generator, default_generator, unsigned
+from kkori.core.generator import Generator, current, default_generator, unsigned
 from kkori.core.layout import contiguous_format
 from kkori.core.meta import MetaArray
 from kkori.ops.random_checks import (
@@ -62,27 +62,27 @@ def manual_seed(seed: Any) -> Generator:
     >>> torch.rand(2)
     tensor([0.4963, 0.7682])
     """
-    return default_generator.manual_seed(unsigned(int(seed)))
+    return current().manual_seed(unsigned(int(seed)))
 
 
 def seed() -> int:
     """Start a stream nobody has seen; returns its seed (``torch.seed``)."""
-    return default_generator.seed()
+    return current().seed()
 
 
 def initial_seed() -> int:
     """The seed of the present default stream (``torch.initial_seed``)."""
-    return default_generator.initial_seed()
+    return current().initial_seed()
 
 
 def get_rng_state() -> Tensor:
     """The default stream's state: 5056 bytes that PyTorch reads too (uint8)."""
-    return get_state(default_generator)
+    return get_state(current())
 
 
 def set_rng_state(new_state: Tensor) -> None:
     """Continue the default stream from `new_state`. RuntimeError for a malformed one."""
-    set_state(default_generator, new_state)
+    set_state(current(), new_state)
 
 
 def get_state(self: Generator) -> Tensor:
@@ -150,7 +150,7 @@ def fill(tensor: Tensor, node: str, sample: Callable[[np.ndarray], None]) -> Ten
 
 def source(values: Values) -> Generator:
     """The generator that was asked for, or the default one."""
-    return values["generator"] or default_generator
+    return values["generator"] or current()
 
 
 Check = Callable[..., None]
@@ -332,10 +332,10 @@ def _factory_method(name: str, doc: str, check: Check, sample: Sample) -> Any:
         size = None if options else plain_size(args)
         if size is not None and devices.default() is devices.CPU:  # the same, in a hurry
             array = empty(size, types.get_default_dtype().numpy, devices.CPU)
-            sample(default_generator, array)
+            sample(current(), array)
             return wrap(array)
         values = read(args, options)[1]
-        generator = values.get("generator") or default_generator
+        generator = values.get("generator") or current()
 
         def make(tensor: Tensor) -> None:
             check(tensor._array, 0.0, 1.0)
@@ -394,7 +394,7 @@ def randperm(*args: Any, **options: Any) -> Tensor:
     RuntimeError where the type cannot hold them.
     """
     values = _randperm(args, options)[1]
-    n, generator = values["n"], values.get("generator") or default_generator
+    n, generator = values["n"], values.get("generator") or current()
     if n < 0:
         raise refused(f"Trying to create tensor with negative dimension {n}: [{n}]")
 
@@ -420,7 +420,7 @@ def _like_method(name: str, parameters: str, doc: str, sample: Callable[..., Any
         input = values["input"]
         tensor = wrap(_array_like(input, values))
         _check_followable(tensor, values)
-        sample(tensor, values, values.get("generator") or default_generator)
+        sample(tensor, values, values.get("generator") or current())
         tensor._requires_grad = values["requires_grad"]
         return tensor
 

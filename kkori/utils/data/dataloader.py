@@ -3,9 +3,9 @@
 Workers are threads: nothing has to be picklable, a notebook never waits for a process, and the
 memory of a batch is handed over, not copied. NumPy and file reading run side by side.
 
-What threads share and processes do not: random numbers that a dataset draws from the default
-streams (of this package, of NumPy, of Python) in a worker come from the streams of the whole
-program. ``get_worker_info().rng`` has streams of the worker's own, seeded as PyTorch's are.
+A worker has its own default stream of random numbers, seeded as PyTorch seeds its processes. The
+streams of NumPy (``np.random.rand``) and of Python (``random.random``) are the whole program's;
+``get_worker_info().rng`` has some of the worker's own.
 """
 
 from __future__ import annotations

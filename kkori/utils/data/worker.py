@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import kkori
+from kkori.core import generator as generators
 from kkori.utils.data.fetch import make_fetcher
 
 __all__ = ["ENDED", "Failure", "Job", "WorkerInfo", "WorkerPool", "get_worker_info"]
@@ -196,7 +197,9 @@ class _Worker:
         self.current_pass = -1
         self.ended = False
         self.failure: Failure | None = None
-        _here.info = WorkerInfo(number, job.num_workers, job.base_seed + number, self.dataset)
+        info = WorkerInfo(number, job.num_workers, job.base_seed + number, self.dataset)
+        _here.info = info
+        generators.here.generator = info.rng.torch_generator
         try:
             if job.init_fn is not None:
                 job.init_fn(number)
