@@ -8,7 +8,7 @@ import numpy as np
 
 from kkori.core import errors
 from kkori.core.errors import C_NAMES
-from kkori.ops.move import broadcast_shapes
+from kkori.ops.move import joined_shape
 from kkori.ops.scatter import number_as
 from kkori.ops.table import METHODS, op, public
 from kkori.tensor import Tensor
@@ -47,13 +47,13 @@ def same_shape(input: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     if input._array.shape == mask._array.shape:
         return input, mask
     try:
-        shape = broadcast_shapes(input._array.shape, mask._array.shape)
+        shape = joined_shape(input._array.shape, mask._array.shape)
     except RuntimeError:
         raise errors.not_broadcastable((input._array.shape, mask._array.shape)) from None
     return input.expand(shape), mask.expand(shape)
 
 
-@public(inplace=True)
+@public(inplace=True, overloaded=True)
 def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
     """`value` (a number or a 0-dim tensor) where `mask` holds (``torch.masked_fill``)."""
     if mask._array.dtype != np.bool_:

@@ -43,6 +43,8 @@ def fill_in(shape: Sequence[int], found: Sequence[int]) -> tuple[int, ...]:
     if list(shape).count(-1) > 1:
         raise RuntimeError("only one dimension can be inferred")
     rest = -prod(shape)
+    if rest == 0 and count:
+        raise invalid_shape(shape, found)
     if rest == 0:
         raise RuntimeError(f"cannot reshape tensor of 0 elements into shape "
                            f"{errors.of_shape(shape)} because the unspecified dimension size -1 "
@@ -226,8 +228,19 @@ def broadcast_to(input: Tensor, size: Any) -> Tensor:
 def broadcast_tensors(*tensors: Any) -> list[Tensor]:
     """All `tensors` stretched to their common shape."""
     given = tensors[0] if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)) else tensors
-    shape = broadcast_shapes(*(tensor.shape for tensor in given))
+    shape = joined_shape(*(tensor._array.shape for tensor in given))
     return [_expand(tensor, tuple(shape)) for tensor in given]
+
+
+def joined_shape(*shapes: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape that operands of `shapes` broadcast to; RuntimeError where there is none."""
+    joined: tuple[int, ...] = ()
+    for shape in shapes:
+        try:
+            joined = np.broadcast_shapes(joined, shape)
+        except ValueError:
+            raise errors.not_broadcastable((joined, shape)) from None
+    return joined
 
 
 @public(method=False, out=False)
@@ -238,8 +251,21 @@ def broadcast_shapes(*shapes: Any) -> Any:
     try:
         return Size(np.broadcast_shapes(*given))
     except ValueError:
-        raise RuntimeError("Shape mismatch: objects cannot be broadcast to a single shape") \
-            from None
+        raise not_joined(given) from None
+
+
+def not_joined(shapes: list[tuple[int, ...]]) -> RuntimeError:
+    """The first of `shapes` that does not broadcast with those before it."""
+    joined: tuple[int, ...] = ()
+    for number, shape in enumerate(shapes):
+        for back in range(-1, -min(len(shape), len(joined)) - 1, -1):
+            if shape[back] != joined[back] and 1 not in (shape[back], joined[back]):
+                return RuntimeError(errors.message(
+                    f"Attempting to broadcast a dimension of length {shape[back]} at {back}! "
+                    f"Mismatching argument at index {number} had {shape}; but expected shape "
+                    f"should be broadcastable to {list(joined)}"))
+        joined = np.broadcast_shapes(joined, shape)
+    raise AssertionError("these shapes do broadcast together")
 
 
 # Order of dimensions.
@@ -338,6 +364,10 @@ def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
     ndim = input._array.ndim
     sources = [dimension(d, ndim) for d in lengths((source,))]
     targets = [dimension(d, ndim) for d in lengths((destination,))]
+    for name, given, places in (("source", source, sources), ("destination", destination, targets)):
+        if len(set(places)) != len(places):
+            raise RuntimeError(errors.message(
+                f"movedim: repeated dim in `{name}` ({errors.of_shape(lengths((given,)))})"))
     if len(sources) != len(targets):
         raise RuntimeError(
             "movedim: Invalid source or destination dims: source "
@@ -421,6 +451,10 @@ _select_back = op("select_backward", lambda g, shape, dim, index: put(
 @public(out=False)
 def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
     """`length` elements of dimension `dim` from `start` on, a view (``torch.narrow``)."""
+    if not input._array.ndim:
+        raise RuntimeError(errors.message("narrow() cannot be applied to a 0-dim tensor."))
+    if isinstance(start, Tensor) and (start._array.ndim or start._array.dtype.kind not in "iu"):
+        raise RuntimeError(errors.message("start must be an 0-dim integral Tensor."))
     place = dimension(dim, input._array.ndim)
     size = input._array.shape[place]
     begin = int(start)
@@ -673,7 +707,8 @@ _unbind = op("unbind", unbind_array, {"input": unbind_gradient}, outputs=("parts
 def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """The slices along `dim`, views without it (``torch.unbind``)."""
     if not input._array.ndim:
-        raise RuntimeError("Dimension specified as 0 but tensor has no dimensions")
+        raise IndexError(errors.message(
+            f"Dimension specified as {dim} but tensor has no dimensions"))
     return _unbind(input, dimension(dim, input._array.ndim))
 
 
