@@ -156,9 +156,19 @@ def check_classes(target: Any, classes: int, ignore_index: int) -> None:
         return
     wrong = ((target < 0) | (target >= classes)) & (target != ignore_index)
     if wrong.any():
+        place = np.argwhere(wrong)[0].tolist()
         raise IndexError(errors.message(
             f"Target {target[wrong].flat[0]} is out of bounds.",
-            what=f"there are {classes} classes: targets must be 0 to {classes - 1}"))
+            what=f"there are {classes} classes, so targets are 0 to {classes - 1}; this one is "
+                 f"target{place if place else ''}",
+            fix=label_hint(target[target != ignore_index], classes)))
+
+
+def label_hint(labels: Any, classes: int) -> str:
+    """What to do about labels of which one is no class."""
+    if labels.min() == 1 and labels.max() == classes:
+        return "target - 1: labels count from 0"
+    return f"target.unique() shows the labels; the last layer gives {classes} numbers for each row"
 
 
 def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None,

@@ -46,10 +46,7 @@ def same_shape(input: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """Both stretched to their common shape."""
     if input._array.shape == mask._array.shape:
         return input, mask
-    try:
-        shape = joined_shape(input._array.shape, mask._array.shape)
-    except RuntimeError:
-        raise errors.not_broadcastable((input._array.shape, mask._array.shape)) from None
+    shape = joined_shape(input._array.shape, mask._array.shape)
     return input.expand(shape), mask.expand(shape)
 
 
