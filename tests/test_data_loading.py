@@ -397,3 +397,14 @@ def test_a_stream_longer_than_it_said_is_warned_of():
     assert len(loader) == 2
     with pytest.warns(UserWarning, match="was reported to be 2"):
         assert len(list(loader)) == 3
+
+
+def test_the_module_names_programs_use():
+    from kkori.utils.data._utils.collate import default_collate
+    from kkori.utils.data.dataloader import DataLoader, _SingleProcessDataLoaderIter
+    from kkori.utils.data.distributed import DistributedSampler
+    from kkori.utils.data.sampler import RandomSampler
+
+    assert default_collate is ours.default_collate
+    assert isinstance(iter(DataLoader(range(2))), _SingleProcessDataLoaderIter)
+    assert (DistributedSampler, RandomSampler) == (ours.DistributedSampler, ours.RandomSampler)
