@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from kkori.autograd.mode import switch
 from kkori.autograd.views import overwrite
 from kkori.core import device as devices
 from kkori.core import dtype as types
@@ -14,9 +15,10 @@ from kkori.core import errors, meta
 from kkori.core.dtype import dtype
 from kkori.core.layout import memory_format, preserve_format
 from kkori.core.meta import MetaArray
+from kkori.core.promotion import cast
 from kkori.ops.move import _clone, _expand, memory_order
 from kkori.ops.table import METHODS, TORCH, method, op, public
-from kkori.tensor import Tensor, wrap
+from kkori.tensor import Tensor, share, wrap
 
 
 def cast_array(input: Any, row: Any) -> Any:
@@ -122,6 +124,16 @@ def type_named(given: Any) -> dtype:
         if name == f"torch.{row.alias}Tensor":
             return row
     raise ValueError(f"invalid type: {given!r}")
+
+
+@method
+def as_subclass(self: Tensor, cls: Any) -> Any:
+    """The same elements as a tensor of class `cls`; gradients pass through."""
+    from kkori.ops.index import _alias
+    view = _alias(self) if self._requires_grad else share(self)
+    made = object.__new__(cls)
+    made.__dict__.update(view.__dict__)
+    return made
 
 
 @method
@@ -279,12 +291,13 @@ def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
         src = _cast(src, self.dtype)
     if src._array.shape != self._array.shape:
         src = _expand(src, self._array.shape)
-    elif src._requires_grad:
-        src = _copied(src)
+    if switch.on and self._base is None and (src._requires_grad or self._requires_grad):
+        src = _copied(self, src)
     return overwrite(self, src)
 
 
-_copied = op("copy", lambda input: input, {"input": lambda g: g}, node="CopyBackwards")
+_copied = op("copy", lambda input, src: src, {
+    "input": lambda g: g.new_zeros(g.shape), "src": lambda g: g}, node="CopyBackwards")
 
 
 @method
@@ -294,14 +307,22 @@ def fill_(self: Tensor, value: Any) -> Tensor:
         if value._array.ndim:
             raise RuntimeError("fill_ only supports 0-dimension value tensor but got tensor with "
                                f"{value._array.ndim} dimensions.")
-        return METHODS["copy_"](self, value)
-    return METHODS["copy_"](self, wrap(np.asarray(value).astype(self._array.dtype)))
+        value = value.to(self.dtype)
+    else:
+        value = wrap(cast(value, self.dtype))
+    if switch.on and (self._requires_grad or value._requires_grad):
+        return overwrite(self, _fill(self, value))
+    return METHODS["copy_"](self, value)
 
 
 @public
 def fill(input: Tensor, value: Any) -> Tensor:
     """A tensor like `input`, `value` everywhere."""
     return METHODS["fill_"](input.clone(), value)
+
+
+_fill = op("fill", lambda input, value: np.full_like(input, value), {
+    "input": lambda g: g.new_zeros(g.shape), "value": lambda g: g.sum()})
 
 
 @method

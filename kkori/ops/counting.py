@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from kkori.core import dtype as types
 from kkori.core import errors
 from kkori.ops.results import result_type
 from kkori.ops.table import op, public
@@ -96,6 +97,8 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
 
     Without `min` and `max`, from the smallest value to the largest.
     """
+    if input.dtype.kind == types.FLOATING and input.itemsize == 2:
+        return histc(input.float(), bins, min, max).to(input.dtype)
     check_floating("histogram_cpu", input)
     check_bins(bins)
     if min > max:

@@ -16,7 +16,7 @@ from kkori.core.meta import MetaArray
 from kkori.core.size import contiguous_strides
 from kkori.ops.convert import cast_array
 from kkori.ops.move import lengths
-from kkori.ops.table import METHODS, TORCH, method, public, type_name
+from kkori.ops.table import METHODS, TORCH, invalid_combination, method, public, type_name
 from kkori.tensor import Tensor, followed, share, wrap
 
 
@@ -100,11 +100,11 @@ def sequence_array(data: Any, row: dtype | None) -> Any:
     if found.dtype == np.uint64 and row.kind != types.INTEGRAL:
         found = found.astype(np.float64)
     if found.dtype.kind in "iu" and row.kind == types.INTEGRAL and found.dtype != row.numpy:
-        check_range(found, row)
+        check_fits(found, row)
     return cast_array(found, row)
 
 
-def check_range(found: Any, row: dtype) -> None:
+def check_fits(found: Any, row: dtype) -> None:
     """RuntimeError where a whole number does not fit; unsigned types take negative ones too."""
     limits = types.iinfo(row)
     low = limits.min if row.is_signed else -limits.max
@@ -464,15 +464,27 @@ def arange(start: Any, end: Any = None, step: Any = 1, *, dtype: Any = None,
     if end is None:
         start, end = 0, start
     start, end, step = plain_number(start), plain_number(end), plain_number(step)
-    if step == 0:
-        raise RuntimeError("step must be nonzero")
-    if (end - start) * step < 0:
-        raise RuntimeError("upper bound and lower bound inconsistent with step sign")
+    check_range(start, end, step)
     row = dtype or range_type((start, end, step))
+    if row is types.int64:
+        start, end, step = int(start), int(end), int(step)
     count = max(math.ceil((end - start) / step), 0)
-    wide = np.int64 if row.kind < types.FLOATING and isinstance(start, int) else np.float64
-    array = (start + np.arange(count, dtype=wide) * step).astype(row.numpy)
-    return finish(array, device, requires_grad)
+    if row.kind < types.FLOATING:
+        array = int(start) + np.arange(count) * int(step)
+    else:
+        array = start + np.arange(count, dtype=np.float64) * step
+    return finish(array.astype(row.numpy), device, requires_grad)
+
+
+def check_range(start: Any, end: Any, step: Any) -> None:
+    """The errors of arange(), in PyTorch's words."""
+    if step == 0:
+        raise RuntimeError(errors.message("step must be nonzero"))
+    if not (math.isfinite(start) and math.isfinite(end)):
+        raise RuntimeError(errors.message(f"unsupported range: {start:g} -> {end:g}"))
+    if (end - start) * step < 0:
+        raise RuntimeError(errors.message(
+            "upper bound and lower bound inconsistent with step sign"))
 
 
 @public(method=False)
@@ -495,17 +507,29 @@ def linspace(start: Any, end: Any, steps: int, *, dtype: Any = None, layout: Any
     Computed from both ends towards the middle in the result's own type, as PyTorch does.
     """
     row = dtype or types.get_default_dtype()
+    first, last = checked_ends("linspace", start, end, steps)
+    return finish(linspace_array(first, last, steps, row), device, requires_grad)
+
+
+def checked_ends(name: str, start: Any, end: Any, steps: Any) -> tuple[Any, Any]:
+    """Both ends as numbers, after PyTorch's checks."""
+    if not isinstance(steps, (int, np.integer)):
+        raise invalid_combination(name, start, end, steps)
+    one, two = (value.ndim if isinstance(value, Tensor) else 0 for value in (start, end))
+    if one or two:
+        raise RuntimeError(errors.message(
+            f"{name} only supports 0-dimensional start and end tensors, but got start with {one} "
+            f"dimension(s) and end with {two} dimension(s)."))
     if steps < 0:
-        raise RuntimeError("number of steps must be non-negative")
-    return finish(linspace_array(plain_number(start), plain_number(end), steps, row), device,
-                  requires_grad)
+        raise RuntimeError(errors.message("number of steps must be non-negative"))
+    return plain_number(start), plain_number(end)
 
 
 def linspace_array(start: Any, end: Any, steps: int, row: dtype) -> Any:
     """Evenly spaced numbers, exact at both ends."""
     kind = row.numpy if row.kind >= types.FLOATING else np.dtype(np.float64)
-    if row.itemsize == 2 and row.kind == types.FLOATING:
-        kind = np.dtype(np.float32)
+    if row.kind < types.FLOATING:
+        start, end = int(start), int(end)
     if steps == 1:
         return np.full(1, start).astype(row.numpy)
     first, last = np.asarray(start, kind), np.asarray(end, kind)
@@ -522,9 +546,12 @@ def logspace(start: Any, end: Any, steps: int, base: float = 10.0, *, dtype: Any
              layout: Any = strided, device: Any = None, requires_grad: bool = False) -> Tensor:
     """`base` to the powers of an even spacing (``torch.logspace``)."""
     row = dtype or types.get_default_dtype()
+    first, last = checked_ends("logspace", start, end, steps)
+    if row.kind < types.FLOATING:
+        first, last = int(first), int(last)
     wide = types.float64 if row.kind < types.COMPLEX else types.complex128
-    powers = linspace_array(plain_number(start), plain_number(end), steps, wide)
-    return finish((base ** powers).astype(row.numpy), device, requires_grad)
+    powers = linspace_array(first, last, steps, wide)
+    return finish(np.power(base, powers).astype(row.numpy), device, requires_grad)
 
 
 @public(method=False)
@@ -533,7 +560,9 @@ def eye(n: int, m: int | None = None, *, dtype: Any = None, layout: Any = stride
     """A matrix with 1 on the diagonal, 0 elsewhere (``torch.eye``)."""
     row = dtype or types.get_default_dtype()
     if n < 0:
-        raise RuntimeError(f"n must be greater or equal to 0, got {n}")
+        raise RuntimeError(errors.message(f"n must be greater or equal to 0, got {n}"))
+    if m is not None and m < 0:
+        raise RuntimeError(errors.message(f"m must be greater or equal to 0, got {m}"))
     return finish(np.eye(n, m, dtype=row.numpy), device, requires_grad)
 
 

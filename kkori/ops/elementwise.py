@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from kkori.autograd.views import overwrite
 from kkori.core import dtype as types
 from kkori.core import errors
 from kkori.core.promotion import common, operands
-from kkori.ops.table import METHODS, TORCH, binary, check_operands, op, public, unary
+from kkori.ops.table import METHODS, TORCH, binary, not_a_tensor, op, operand, public, unary
 from kkori.run.immediate import is_operand
 from kkori.tensor import Tensor
 
@@ -23,6 +24,11 @@ def conj(value: Any) -> Any:
     if isinstance(value, Tensor):
         return value.conj() if value._array.dtype.kind == "c" else value
     return value.conjugate() if isinstance(value, builtins.complex) else value
+
+
+def zero(g: Tensor) -> Tensor:
+    """The gradient of what stays the same between its steps."""
+    return g.new_zeros(g._array.shape)
 
 
 def mask(condition: Tensor, value: Any) -> Tensor:
@@ -86,7 +92,7 @@ neg = unary("neg", np.negative, lambda g: -g, aliases=("negative",))
 positive = unary("positive", np.positive, lambda g: g, inplace=False)
 abs = unary("abs", np.abs, lambda g, input: g * sgn(input), aliases=("absolute",))
 square = unary("square", np.square, lambda g, input: g * (2 * conj(input)), node="PowBackward0")
-sign = unary("sign", np.sign, lambda g: g * 0)
+sign = unary("sign", np.sign, lambda g: zero(g))
 
 
 def sgn_array(x: Any) -> Any:
@@ -99,7 +105,7 @@ def sgn_array(x: Any) -> Any:
 
 def sgn_gradient(g: Tensor, input: Tensor, out: Tensor) -> Tensor:
     if input._array.dtype.kind != "c":
-        return g * 0
+        return zero(g)
     size = abs(input)
     part = (g / out - conj(g / out)) / 2 * out
     return where(size == 0, 0.0 * g, part / where(size == 0, 1.0, size))
@@ -111,9 +117,9 @@ def integers_as_they_are(function: Any) -> Any:
 
 
 sgn = unary("sgn", sgn_array, sgn_gradient)
-floor = unary("floor", integers_as_they_are(np.floor), lambda g: g * 0)
-ceil = unary("ceil", integers_as_they_are(np.ceil), lambda g: g * 0)
-trunc = unary("trunc", integers_as_they_are(np.trunc), lambda g: g * 0, aliases=("fix",))
+floor = unary("floor", integers_as_they_are(np.floor), lambda g: zero(g))
+ceil = unary("ceil", integers_as_they_are(np.ceil), lambda g: zero(g))
+trunc = unary("trunc", integers_as_they_are(np.trunc), lambda g: zero(g), aliases=("fix",))
 frac = unary("frac", lambda x: x - np.trunc(x), lambda g: g)
 deg2rad = unary("deg2rad", np.deg2rad, lambda g: g * (math.pi / 180), floats=True)
 rad2deg = unary("rad2deg", np.rad2deg, lambda g: g * (180 / math.pi), floats=True)
@@ -142,7 +148,7 @@ _rsub = binary("rsub", lambda x, y: np.subtract(y, x),
                {"input": lambda g: -g, "other": lambda g: g}, torch=False, node="RsubBackward1")
 mul = binary("mul", np.multiply, {"input": lambda g, other: g * conj(other),
                                   "other": lambda g, input: g * conj(input)},
-             aliases=("multiply",))
+             aliases=("multiply",), numbers="both")
 _div = binary("div", np.true_divide,
               {"input": lambda g, other: g / conj(other),
                "other": lambda g, input, other: -g * conj(input / (other * other))},
@@ -160,7 +166,7 @@ def alpha_checked(alpha: Any, *values: Any) -> None:
 @public(inplace=True)
 def add(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
     """``input + alpha * other``, broadcast (``torch.add``)."""
-    check_operands("add", input, other)
+    input = operand("add", input, other)
     if alpha != 1:
         alpha_checked(alpha, input, other)
         other = other * alpha
@@ -181,7 +187,7 @@ def bool_subtraction_refused(*values: Any) -> None:
 @public(inplace=True, aliases=("subtract",))
 def sub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
     """``input - alpha * other``, broadcast (``torch.sub``)."""
-    check_operands("sub", input, other)
+    input = operand("sub", input, other)
     if alpha != 1:
         alpha_checked(alpha, input, other)
         other = other * alpha
@@ -192,7 +198,7 @@ def sub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
         raise
 
 
-@public
+@public(overloaded=True)
 def rsub(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
     """``other - alpha * input`` (``torch.rsub``)."""
     try:
@@ -205,7 +211,7 @@ def rsub(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
 @public(inplace=True, aliases=("divide",))
 def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
     """``input / other``; `rounding_mode`: None, "trunc" or "floor" (``torch.div``)."""
-    check_operands("div", input, other)
+    input = operand("div", input, other)
     if rounding_mode is None:
         return _div(input, other)
     if rounding_mode == "floor":
@@ -260,18 +266,21 @@ def fmod_array(x: Any, y: Any) -> Any:
     return np.fmod(x, y)
 
 
-_div_trunc = binary("div_trunc", div_trunc_array, {"input": lambda g: g * 0,
-                                                   "other": lambda g: g * 0}, torch=False,
+_div_trunc = binary("div_trunc", div_trunc_array, {"input": lambda g: zero(g),
+                                                   "other": lambda g: zero(g)}, torch=False,
                     node="DivBackward1")
 floor_divide = binary("floor_divide", floor_divide_array,
-                      {"input": lambda g: g * 0, "other": lambda g: g * 0}, node="NotImplemented")
+                      {"input": lambda g: zero(g), "other": lambda g: zero(g)}, node="NotImplemented",
+                      numbers="both")
 remainder = binary("remainder", remainder_array,
                    {"input": lambda g: g,
                     "other": lambda g, input, other: -g * div(input, other,
-                                                              rounding_mode="floor")})
+                                                              rounding_mode="floor")},
+                   numbers="either")
 fmod = binary("fmod", fmod_array,
               {"input": lambda g: g,
-               "other": lambda g, input, other: -g * div(input, other, rounding_mode="trunc")})
+               "other": lambda g, input, other: -g * div(input, other, rounding_mode="trunc")},
+              numbers="other")
 
 
 def pow_array(x: Any, y: Any) -> Any:
@@ -298,7 +307,7 @@ SMALL_POWERS: dict[float, Any] = {
 
 def pow_scalar_gradient(g: Tensor, input: Tensor, other: Any) -> Tensor:
     if other == 0:
-        return g * 0
+        return zero(g)
     if other == 2:
         return g * (conj(input) * 2)
     return g * conj(input ** (other - 1) * other)
@@ -326,17 +335,19 @@ _pow_number = binary("pow_number", pow_array, {"other": pow_exponent_gradient}, 
                      node="PowBackward2")
 
 
-@public(inplace=True)
+@public(inplace=True, overloaded=True)
 def pow(input: Any, exponent: Any) -> Tensor:
     """``input ** exponent``, broadcast; either may be a number (``torch.pow``)."""
+    operand("pow", input, exponent, "either")
     if not isinstance(exponent, Tensor):
         return _pow_scalar(input, exponent)
     return _pow(input, exponent) if isinstance(input, Tensor) else _pow_number(input, exponent)
 
 
-@public(inplace=True)
+@public(inplace=True, overloaded=True)
 def float_power(input: Any, exponent: Any) -> Tensor:
     """``input ** exponent`` in float64 or complex128 (``torch.float_power``)."""
+    operand("float_power", input, exponent, "either")
     complex_ = any(isinstance(v, builtins.complex) or isinstance(v, Tensor) and v.is_complex()
                    for v in (input, exponent))
     wide = types.complex128 if complex_ else types.float64
@@ -370,6 +381,17 @@ atan2 = binary("atan2", np.arctan2,
                floats=True, aliases=("arctan2",))
 hypot = binary("hypot", np.hypot, {"input": lambda g, input, out: g * (input / out),
                                    "other": lambda g, other, out: g * (other / out)})
+
+
+def logaddexp_array(x: Any, y: Any) -> Any:
+    """log(exp(x) + exp(y)); of complex numbers, by their real parts."""
+    if np.asarray(x).dtype.kind != "c":
+        return np.logaddexp(x, y)
+    smaller, larger = np.where(x.real < y.real, (x, y), (y, x))
+    gap = np.where(smaller == larger, 0, smaller - larger)
+    return (np.log1p(np.exp(gap)) + larger).astype(x.dtype)
+
+
 logaddexp = binary("logaddexp", np.logaddexp,
                    {"input": lambda g, input, out: g * exp(input - out),
                     "other": lambda g, other, out: g * exp(other - out)}, inplace=False)
@@ -378,11 +400,11 @@ logaddexp2 = binary("logaddexp2", np.logaddexp2,
                      "other": lambda g, other, out: g * exp2(other - out)}, inplace=False)
 copysign = binary("copysign", np.copysign,
                   {"input": lambda g, input, out: mask(input != 0, g * sign(input) * sign(out)),
-                   "other": lambda g: g * 0}, floats=True)
+                   "other": lambda g: zero(g)}, floats=True, numbers="other")
 xlogy = binary("xlogy", lambda x, y: np.where((x == 0) & ~np.isnan(y), 0, x * np.log(y)),
                {"input": lambda g, input, other: g * xlogy_slope(input, other),
                 "other": lambda g, input, other: g * input / other}, floats=True,
-               aliases=("special_xlogy",))
+               aliases=("special_xlogy",), numbers="either")
 
 
 def xlogy_slope(input: Any, other: Any) -> Any:
@@ -395,7 +417,9 @@ ldexp_array = (lambda x, y: x * np.exp2(y))
 ldexp = binary("ldexp", ldexp_array,
                {"input": lambda g, other: g * 2.0 ** other,
                 "other": lambda g, out: g * out * LN2}, floats=True)
-nextafter = binary("nextafter", np.nextafter)
+nextafter = binary("nextafter", np.nextafter, {
+    "input": lambda g, input, other: mask(input != other, g),
+    "other": lambda g: zero(g)})
 heaviside = binary("heaviside", lambda x, y: np.where(
     np.isnan(x), x, np.heaviside(x, y)).astype(x.dtype))
 gcd = binary("gcd", np.gcd)
@@ -413,20 +437,20 @@ def ordered(name: str, compare: Any) -> Any:
 
 
 
-eq = binary("eq", np.equal)
-ne = binary("ne", np.not_equal, aliases=("not_equal",))
-lt = binary("lt", ordered("lt", np.less), aliases=("less",))
-le = binary("le", ordered("le", np.less_equal), aliases=("less_equal",))
-gt = binary("gt", ordered("gt", np.greater), aliases=("greater",))
-ge = binary("ge", ordered("ge", np.greater_equal), aliases=("greater_equal",))
+eq = binary("eq", np.equal, numbers="other")
+ne = binary("ne", np.not_equal, aliases=("not_equal",), numbers="other")
+lt = binary("lt", ordered("lt", np.less), aliases=("less",), numbers="other")
+le = binary("le", ordered("le", np.less_equal), aliases=("less_equal",), numbers="other")
+gt = binary("gt", ordered("gt", np.greater), aliases=("greater",), numbers="other")
+ge = binary("ge", ordered("ge", np.greater_equal), aliases=("greater_equal",), numbers="other")
 logical_and = binary("logical_and", np.logical_and)
 logical_or = binary("logical_or", np.logical_or)
 logical_xor = binary("logical_xor", np.logical_xor)
-bitwise_and = binary("bitwise_and", np.bitwise_and)
-bitwise_or = binary("bitwise_or", np.bitwise_or)
-bitwise_xor = binary("bitwise_xor", np.bitwise_xor)
-bitwise_left_shift = binary("bitwise_left_shift", np.left_shift)
-bitwise_right_shift = binary("bitwise_right_shift", np.right_shift)
+bitwise_and = binary("bitwise_and", np.bitwise_and, numbers="either")
+bitwise_or = binary("bitwise_or", np.bitwise_or, numbers="either")
+bitwise_xor = binary("bitwise_xor", np.bitwise_xor, numbers="either")
+bitwise_left_shift = binary("bitwise_left_shift", np.left_shift, numbers="either")
+bitwise_right_shift = binary("bitwise_right_shift", np.right_shift, numbers="either")
 
 # Three arguments: promoted together, then one row.
 
@@ -490,7 +514,7 @@ _clamp = op("clamp", lambda input, low, high: clamp_array(input, low, high),
             node="ClampBackward1")
 
 
-@public(inplace=True, aliases=("clip",))
+@public(inplace=True, aliases=("clip",), overloaded=True)
 def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     """`input` limited to [`min`, `max`]; numbers or tensors (``torch.clamp``)."""
     if min is None and max is None:
@@ -504,13 +528,13 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     return _clamp(input, low, high)
 
 
-@public(inplace=True)
+@public(inplace=True, overloaded=True)
 def clamp_min(input: Tensor, min: Any) -> Tensor:
     """`input` limited to at least `min`."""
     return clamp(input, min, None)
 
 
-@public(inplace=True)
+@public(inplace=True, overloaded=True)
 def clamp_max(input: Tensor, max: Any) -> Tensor:
     """`input` limited to at most `max`."""
     return clamp(input, None, max)
@@ -531,11 +555,13 @@ _lerp = op("lerp", lambda input, end, weight: lerp_array(input, end, weight),
             "weight": lambda g, input, end: g * conj(end - input)})
 
 
-@public(inplace=True)
+@public(inplace=True, overloaded=True)
 def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
     """``input + weight * (end - input)`` (``torch.lerp``)."""
-    if end._array.dtype != input._array.dtype:
-        raise RuntimeError(f"expected dtype {_plain(input)} for `end` but got dtype {_plain(end)}")
+    for name, value in (("end", end), ("weight", weight)):
+        if isinstance(value, Tensor) and value._array.dtype != input._array.dtype:
+            raise RuntimeError(errors.message(
+                f"expected dtype {_plain(input)} for `{name}` but got dtype {_plain(value)}"))
     return _lerp(input, end, weight)
 
 
@@ -547,6 +573,9 @@ def _plain(tensor: Tensor) -> str:
 @public(inplace=True)
 def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
     """``input + value * tensor1 * tensor2`` (``torch.addcmul``)."""
+    for place, (name, part) in enumerate((("tensor1", tensor1), ("tensor2", tensor2)), 2):
+        if not isinstance(part, Tensor):
+            raise not_a_tensor("addcmul", name, place, part)
     product = tensor1 * tensor2
     return _add(input, product if value == 1 else value * product)
 
@@ -591,7 +620,7 @@ def round_array(input: Any, decimals: Any) -> Any:
 
 
 _round = op("round", lambda input, decimals: round_array(input, decimals),
-            {"input": lambda g: g * 0})
+            {"input": lambda g: zero(g)})
 
 
 @public(inplace=True)
@@ -605,8 +634,18 @@ def round(input: Tensor, *, decimals: int = 0) -> Tensor:
 _conj = op("conj", lambda input: np.conj(input), {"input": lambda g: g.conj()},
            node="ConjBackward0")
 _real = op("real", lambda input: input.real, {"input": lambda g: g + 0j}, view=True)
-_imag = op("imag", lambda input: input.imag, {"input": lambda g: g * 1j}, view=True)
-_complex = op("complex", lambda real, imag: real + 1j * imag,
+_imag = op("imag", lambda input: input.imag, {"input": lambda g: _complex(zero(g), g)}, view=True)
+
+
+def complex_array(real: Any, imag: Any) -> Any:
+    """Both parts as they are: no multiplication by 1j, which would spoil infinities."""
+    shape = np.broadcast_shapes(real.shape, imag.shape)
+    found = np.empty(shape, np.result_type(real.dtype, np.complex64))
+    found.real, found.imag = real, imag
+    return found
+
+
+_complex = op("complex", complex_array,
               {"real": lambda g: g.real, "imag": lambda g: g.imag})
 _angle = op("angle", lambda input: np.where(np.isnan(input), input, np.angle(input)).astype(
     input.real.dtype) if input.dtype.kind != "c" else np.angle(input),
@@ -615,12 +654,12 @@ _angle = op("angle", lambda input: np.where(np.isnan(input), input, np.angle(inp
 
 def angle_gradient(g: Tensor, input: Tensor) -> Tensor:
     if not input.is_complex():
-        return g * 0
+        return zero(g)
     size = abs(input)
     return where(size == 0, 0.0j, (g * 1j) * input / where(size == 0, 1.0, size * size))
 
 
-@public(aliases=("conj_physical", "resolve_conj"), out=False)
+@public(aliases=("conj_physical",))
 def conj_(input: Tensor) -> Tensor:
     """The complex conjugate; a real tensor is returned itself."""
     return _conj(input) if input.is_complex() else input
@@ -628,7 +667,9 @@ def conj_(input: Tensor) -> Tensor:
 
 for _registry in (TORCH, METHODS):
     _registry["conj"] = _registry.pop("conj_")
-METHODS["resolve_neg"] = TORCH["resolve_neg"] = lambda input: input
+METHODS["conj_physical_"] = lambda self: overwrite(self, self.conj())
+for _registry in (TORCH, METHODS):  # conjugates and negatives are computed, never promised
+    _registry["resolve_neg"] = _registry["resolve_conj"] = lambda input: input
 
 
 @public(method=False, out=False)
@@ -652,6 +693,10 @@ METHODS["imag"] = property(imag)
 @public(method=False)
 def complex(real: Tensor, imag: Tensor) -> Tensor:
     """A complex tensor of two real ones of the same type."""
+    if not {real._array.dtype.name, imag._array.dtype.name} <= {"float16", "float32", "float64"}:
+        raise RuntimeError(errors.message(
+            "Expected both inputs to be Half, Float or Double tensors but got "
+            f"{real.dtype.alias} and {imag.dtype.alias}"))
     if real._array.dtype != imag._array.dtype:
         raise RuntimeError(f"Expected object of scalar type {real.dtype.alias} but got scalar type "
                            f"{imag.dtype.alias} for second argument")
@@ -669,6 +714,7 @@ def angle(input: Tensor) -> Tensor:
 @public(method=False)
 def polar(abs: Tensor, angle: Tensor) -> Tensor:
     """Complex numbers of given sizes and angles (radians)."""
+    operand("polar", abs, angle, "none")
     return complex(abs * cos(angle), abs * sin(angle))
 
 

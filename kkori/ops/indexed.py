@@ -339,7 +339,7 @@ def placed(input: Tensor, indices: Any) -> dict[int, Any]:
 @public(method=False, out=False)
 def unravel_index(indices: Tensor, shape: Any) -> tuple[Tensor, ...]:
     """Flat indices as one index a dimension (``torch.unravel_index``)."""
-    found, rest = [], indices
+    found, rest = [], indices.long()
     for n in reversed([shape] if isinstance(shape, int) else list(shape)):
         found.append(rest % n)
         rest = rest // n

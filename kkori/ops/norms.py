@@ -11,7 +11,7 @@ from kkori.core import dtype as types
 from kkori.core import errors
 from kkori.ops import elementwise as el
 from kkori.ops.reduce import as_axis, axes_of, one_axis, sum, unreduce
-from kkori.ops.table import TORCH, op, public
+from kkori.ops.table import TORCH, op, operand, public
 from kkori.tensor import Tensor
 
 
@@ -116,6 +116,7 @@ TORCH["nuclear_norm"] = lambda input, dim=None, keepdim=False: norm(input, "nuc"
 @public
 def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
     """The p-norm of the difference of two tensors (``torch.dist``)."""
+    operand("dist", input, other, "none")
     gap = input - other
     if gap.dtype.kind < types.FLOATING:
         raise RuntimeError(errors.message(

@@ -123,7 +123,8 @@ def floating_needed(name: str, input: Tensor, dtype: Any) -> Tensor:
     """RuntimeError, in PyTorch's words, for means of integers."""
     input = to_type(input, dtype)
     if input._array.dtype.kind in "biu":
-        given = f"{name}(): could not infer output dtype. Input dtype must be either a floating " \
+        which = "Input" if dtype is None else "Optional"
+        given = f"{name}(): could not infer output dtype. {which} dtype must be either a floating " \
                 f"point or complex dtype. Got: {input.dtype.alias}"
         raise RuntimeError(errors.message(given, fix="x.float().mean()"))
     return input
@@ -226,7 +227,7 @@ _min_all = op("min_all", lambda input: np.minimum.reduce(input, axis=None), {
     node="MinBackward1")
 
 
-def something_needed(name: str, input: Tensor, axes: Any) -> None:
+def something_needed(name: str, input: Tensor, axes: Any, lead: str | None = None) -> None:
     """An extreme of nothing is an error."""
     shape = input._array.shape
     if axes is None and not input._array.size:
@@ -235,7 +236,8 @@ def something_needed(name: str, input: Tensor, axes: Any) -> None:
             "the reduction dim with the 'dim' argument.")
     for axis in axes or ():
         if shape and not shape[axis]:
-            raise IndexError(f"{name}(): Expected reduction dim {axis} to have non-zero size.")
+            raise IndexError(errors.message(
+                f"{lead or name + '():'} Expected reduction dim {axis} to have non-zero size."))
 
 
 @public
@@ -257,8 +259,13 @@ def amin(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
 @public
 def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> Any:
     """Smallest and largest together (``torch.aminmax``)."""
-    given = () if dim is None else dim
-    return AMINMAX((amin(input, given, keepdim), amax(input, given, keepdim)))
+    axes = None if dim is None else (one_axis(dim, input._array.ndim),)
+    if axes is None and not input._array.size:
+        raise RuntimeError(errors.message(
+            "aminmax(): cannot compute aminmax over an empty dimension as the operation has no "
+            "identity."))
+    something_needed("aminmax", input, axes, "aminmax:")
+    return AMINMAX((_amin(input, axes, keepdim), _amax(input, axes, keepdim)))
 
 
 AMINMAX = result_type("aminmax", "min", "max")
@@ -346,7 +353,7 @@ def extreme(name: str, whole: Any, along: Any, pair: Any) -> Any:
         return kind(along(input, axis, keepdim))
     function.__doc__ = f"The extreme of all elements; with `dim`, (values, indices) along it; " \
                        f"with a tensor, elementwise (``torch.{name}``)."
-    return public(function, name=name)
+    return public(function, name=name, overloaded=True)
 
 
 max = extreme("max", _max_all, _max_dim, el.maximum)
@@ -466,7 +473,7 @@ def logsumexp_array(input: Any, axes: Any, keepdim: Any) -> Any:
     axis = as_axis(axes, input)
     if not input.size:
         return np.log(np.add.reduce(np.exp(input), axis=axis, keepdims=keepdim))
-    top = np.maximum.reduce(input, axis=axis, keepdims=True)
+    top = np.maximum.reduce(input.real, axis=axis, keepdims=True)
     top = np.where(np.isinf(top), 0, top)
     found = np.log(np.add.reduce(np.exp(input - top), axis=axis, keepdims=True)) + top
     return found if keepdim else np.squeeze(found, axis)
