@@ -8,8 +8,8 @@ written numbers out in rows. Nothing here touches the autograd graph.
 
 from __future__ import annotations
 
-import sys
 import math
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
