@@ -1,0 +1,10 @@
+"""``torch.linalg``: matrix factorizations, systems of equations, norms and products."""
+
+from __future__ import annotations
+
+from kkori.ops.linalg_checks import LinAlgError
+from kkori.ops.namespaces import NAMES
+
+__all__ = ["LinAlgError", *NAMES["linalg"]]
+
+globals().update(NAMES["linalg"])
