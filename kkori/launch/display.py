@@ -10,7 +10,8 @@ from kkori.launch.album import album
 __all__ = ["display", "pretty"]
 
 WIDTH = 79
-BRACKETS: dict[type, Sequence[str]] = {list: "[]", tuple: "()", set: "{}", frozenset: ("frozenset({", "})")}
+BRACKETS: dict[type, Sequence[str]] = {
+    list: "[]", tuple: "()", set: "{}", frozenset: ("frozenset({", "})")}
 DEEPEST = 20
 
 
