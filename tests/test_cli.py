@@ -207,6 +207,15 @@ def test_shell_lines_and_magics(notebook, tmp_path):
     assert (tmp_path / "made.txt").read_text() == "hello\n"
 
 
+def test_names_from_ipython_need_no_ipython(notebook):
+    done = notebook(
+        "from IPython.display import HTML, clear_output, display\nimport IPython",
+        "display(1)\nclear_output()\nHTML('<b>bold</b>')", "IPython.get_ipython().system('echo x')",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "1\n<IPython.core.display.HTML object>\nx\n"
+
+
 def test_a_failing_cell_is_named(notebook):
     done = notebook("a = 1", "def f():\n    return a / 0\n\nf()  # here", "print('never')")
     assert done.returncode == 1 and done.stdout == ""

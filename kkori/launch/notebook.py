@@ -15,6 +15,7 @@ import traceback
 from types import TracebackType
 from typing import Any
 
+from kkori.launch import ipython
 from kkori.launch.album import BACKEND, album
 from kkori.launch.cells import as_python, is_silenced, split_last
 from kkori.launch.display import display
@@ -74,6 +75,7 @@ class Runner:
         self.stem = os.path.splitext(name)[0]
         shell = Shell(namespace, self.execute_part)
         namespace.update(get_ipython=lambda: shell, display=display, In=[""], Out={})
+        ipython.offer(shell)
         self.file = ""
 
     def run(self, number: int, source: str) -> bool:
