@@ -4,6 +4,7 @@ The functions live in `kkori.ops`, each in the file of its kind; this module lis
 the arguments of those that are only another way to call an operation.
 """
 
+# ruff: noqa: F401  (names are imported here to be found here)
 from __future__ import annotations
 
 import warnings
@@ -269,3 +270,7 @@ def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: flo
     squares = pad(squares, (0, 0, size // 2, (size - 1) // 2))
     means = avg_pool2d(squares, (size, 1), stride=1).reshape(shape)
     return input / (means * alpha + k) ** beta
+
+
+__all__ = [_name for _name in globals() if not _name.startswith("_") and _name not in (
+    "annotations", "warnings", "Any", "Tensor")]

@@ -104,7 +104,7 @@ def adaptive_max_array(input: Any, out: Any) -> Any:
         window = [span[i] for span, i in zip(spans, cell, strict=True)]
         seen = input[(slice(None), slice(None), *(slice(*ends) for ends in window))]
         lengths = seen.shape[2:]
-        flat = seen.reshape(*seen.shape[:2], -1)
+        flat = seen.reshape(*seen.shape[:2], prod(lengths))
         best = np.argmax(flat, 2)
         inside = np.unravel_index(best, lengths)
         where = np.zeros_like(best)
@@ -225,9 +225,9 @@ def fractional_array(input: Any, samples: Any, kernel: Any, out: Any) -> Any:
         shape[2 + d], shape[2 + dims + d] = m, k
         places = places * n + seen.reshape(shape)
     full = (*input.shape[:2], *out, *kernel)
-    places = np.broadcast_to(places, full).reshape(*input.shape[:2], *out, -1)
-    flat = input.reshape(*input.shape[:2], -1)
-    values = np.take_along_axis(flat, places.reshape(*flat.shape[:2], -1), 2)
+    places = np.broadcast_to(places, full).reshape(*input.shape[:2], *out, prod(kernel))
+    flat = input.reshape(*input.shape[:2], prod(space))
+    values = np.take_along_axis(flat, places.reshape(*flat.shape[:2], prod(full[2:])), 2)
     values = values.reshape(places.shape)
     best = np.argmax(values, -1)[..., None]
     return (np.take_along_axis(values, best, -1)[..., 0],

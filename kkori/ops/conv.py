@@ -98,15 +98,23 @@ def transposed_array(grad: Any, weight: Any, bias: Any, shape: Any, stride: Any,
     return found if bias is None else found + bias.reshape(-1, *(1,) * (len(shape) - 2))
 
 
+def trimmed(found: Tensor, shape: Any) -> Tensor:
+    """Without windows beyond `shape`, which an output padding larger than the stride makes."""
+    for axis, n in enumerate(shape):
+        if found._array.shape[axis] != n:
+            found = found.narrow(axis, 0, n)
+    return found
+
+
 _conv_input = direct("conv_input", transposed_array, {
-    "grad": lambda g, weight, stride, padding, dilation, groups: _conv(
-        g, weight, None, stride, padding, dilation, groups),
+    "grad": lambda g, grad_shape, weight, stride, padding, dilation, groups: trimmed(_conv(
+        g, weight, None, stride, padding, dilation, groups), grad_shape),
     "weight": lambda g, grad, weight_shape, stride, padding, dilation, groups: _conv_weight(
         grad, g, weight_shape, stride, padding, dilation, groups),
     "bias": bias_gradient}, node="ConvolutionBackward0")
 _conv_weight = direct("conv_weight", conv_weight_array, {
-    "grad": lambda g, input, stride, padding, dilation, groups: _conv(
-        input, g, None, stride, padding, dilation, groups),
+    "grad": lambda g, grad_shape, input, stride, padding, dilation, groups: trimmed(_conv(
+        input, g, None, stride, padding, dilation, groups), grad_shape),
     "input": lambda g, grad, input_shape, stride, padding, dilation, groups: _conv_input(
         grad, g, None, input_shape, stride, padding, dilation, groups)},
     node="ConvolutionBackwardBackward0")
@@ -114,7 +122,7 @@ _conv_weight = direct("conv_weight", conv_weight_array, {
 
 # What users call.
 
-def settings(name: str, dims: int, **values: Any) -> Any:
+def settings(dims: int, **values: Any) -> Any:
     """Each setting as a tuple of one number a dimension; RuntimeError for too many or few."""
     found = []
     for key, value in values.items():
@@ -173,7 +181,7 @@ def check_channels(x: Any, w: Any, groups: int, transposed: bool) -> None:
         raise RuntimeError(
             f"Given groups={groups}, expected weight to be "
             f"{'at least ' + str(groups) if w[0] < groups else 'divisible by ' + str(groups)} at "
-            f"dimension 0, but got weight of size {errors.of_shape(w)} instead")
+            f"dimension 0, but got weight of size [{errors.of_shape(w)}] instead")
     if x[1] != w[1] * groups:
         raise RuntimeError(errors.message(
             f"Given groups={groups}, weight of size {errors.of_shape(w)}, expected input"
@@ -190,11 +198,10 @@ def channel_hint(x: Any, wanted: int) -> str:
 
 def check_bias(bias: Tensor | None, channels: int, weight: Tensor, transposed: bool) -> None:
     if bias is not None and bias._array.shape != (channels,):
-        kind = "transposed=1" if transposed else "weight"
+        given = "transposed=1, " if transposed else ""
         raise RuntimeError(
-            f"Given {kind if transposed else 'weight of size ' + errors.of_shape(weight.shape)}"
-            f"{', weight of size ' + errors.of_shape(weight.shape) if transposed else ''}, "
-            f"expected bias to be 1-dimensional with {channels} elements, but got bias of size "
+            f"Given {given}weight of size {errors.of_shape(weight.shape)}, expected bias to be "
+            f"1-dimensional with {channels} elements, but got bias of size "
             f"{errors.of_shape(bias.shape)} instead")
 
 
@@ -214,7 +221,7 @@ def padding_pairs(padding: Any, dims: int, kernel: Any, stride: Any, dilation: A
         if padding != "valid":
             raise RuntimeError(f"Invalid padding string: '{padding}'")
         padding = 0
-    (numbers,) = settings("conv", dims, padding=padding)
+    (numbers,) = settings(dims, padding=padding)
     if min(numbers) < 0:
         raise RuntimeError("negative padding is not supported")
     return tuple((n, n) for n in numbers)
@@ -229,11 +236,11 @@ def conv(name: str, dims: int, input: Tensor, weight: Tensor, bias: Tensor | Non
     check_shapes(name, dims, input, weight, groups, False)
     check_types(input, weight, bias)
     check_bias(bias, weight._array.shape[0], weight, False)
-    steps, spread = settings(name, dims, stride=stride, dilation=dilation)
+    steps, spread = settings(dims, stride=stride, dilation=dilation)
     if min(steps) <= 0:
         raise RuntimeError("non-positive stride is not supported")
     if min(spread) <= 0:
-        raise RuntimeError("dilation should be greater than zero")
+        raise RuntimeError("non-positive dilation is not supported")
     kernel = weight._array.shape[2:]
     pairs = padding_pairs(padding, dims, kernel, steps, spread)
     check_kernel(input._array.shape[-dims:], kernel, pairs, spread)
@@ -264,7 +271,7 @@ def conv_transpose(name: str, dims: int, input: Tensor, weight: Tensor, bias: Te
     check_types(input, weight, None)
     channels = weight._array.shape[1] * groups
     check_bias(bias, channels, weight, True)
-    steps, rim, extra, spread = settings(name, dims, stride=stride, padding=padding,
+    steps, rim, extra, spread = settings(dims, stride=stride, padding=padding,
                                          output_padding=output_padding, dilation=dilation)
     for more, s, d in zip(extra, steps, spread, strict=True):
         if more >= s and more >= d:

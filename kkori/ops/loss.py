@@ -190,16 +190,20 @@ SMALLEST_LOG, SMALLEST_PRODUCT = -100, 1e-12  # PyTorch's guards against log(0) 
 
 def bce_array(input: Any, target: Any, weight: Any, reduction: Any) -> Any:
     """-(t log x + (1 - t) log(1 - x)), logarithms no lower than -100."""
-    rest = np.log1p(-input)
-    np.maximum(rest, SMALLEST_LOG, out=rest)
-    found = np.log(input)
-    np.maximum(found, SMALLEST_LOG, out=found)
-    np.subtract(rest, found, out=found)
-    found *= target
+    rest = bounded_log(np.log1p(-input))
+    found = bounded_log(np.log(input))
     found -= rest
+    found *= target
+    found += rest
+    found *= -1
     if weight is not None:
         found *= weight
     return collect(found, reduction)
+
+
+def bounded_log(found: Any) -> Any:
+    """No lower than -100, in the same buffer."""
+    return np.maximum(found, SMALLEST_LOG, out=found if found.ndim else None)
 
 
 def bce_back_array(grad: Any, input: Any, target: Any, weight: Any, reduction: Any) -> Any:

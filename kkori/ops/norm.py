@@ -190,8 +190,10 @@ def batch_norm_torch(input: Tensor, weight: Any, bias: Any, running_mean: Any, r
 def batch_normalized(input: Tensor, weight: Any, bias: Any, running_mean: Any, running_var: Any,
                      training: bool, momentum: float, eps: float) -> Tensor:
     shape = input._array.shape
+    if not input._array.size:
+        return input.clone()
     if len(shape) < 2:
-        raise IndexError(f"Dimension out of range (expected to be in range of [-1, 0], but got 1)")
+        raise errors.bad_dimension(1, len(shape))
     channels = shape[1]
     for name, tensor in (("running_mean", running_mean), ("running_var", running_var),
                          ("weight", weight), ("bias", bias)):
@@ -201,8 +203,8 @@ def batch_normalized(input: Tensor, weight: Any, bias: Any, running_mean: Any, r
     place = (1, channels, *(1,) * (len(shape) - 2))
     if not training:
         if running_mean is None or running_var is None:
-            raise RuntimeError("Expected running_mean and running_var to be defined when "
-                               "training=False")
+            name = "running_var" if running_mean is not None else "running_mean"
+            raise RuntimeError(f"{name} must be defined in evaluation mode")
         return _fixed_norm(input, weight, bias, running_mean, running_var, place, eps)
     axes = (0, *range(2, len(shape)))
     found, mean, var = _batch_norm(input, weight, bias, shape, axes, place, eps)

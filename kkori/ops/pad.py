@@ -74,7 +74,9 @@ def repeated(n: int, before: int, after: int) -> Any:
 
 
 def wrapped(n: int, before: int, after: int) -> Any:
-    return np.arange(-before, n + after) % n
+    """What is not cut off, repeated; negative numbers cut off first."""
+    kept = np.arange(max(-before, 0), n - max(-after, 0))
+    return kept[np.arange(-max(before, 0), len(kept) + max(after, 0)) % len(kept)]
 
 
 PLACES = {"reflect": reflected, "replicate": repeated, "circular": wrapped}

@@ -22,7 +22,7 @@ def planted_array(values: Any, places: Any, space: Any) -> Any:
     lead = values.shape[:2]
     rows, size = prod(lead), prod(space)
     found = np.zeros(rows * size, values.dtype)
-    flat = places.reshape(rows, -1) + np.arange(rows)[:, None] * size
+    flat = places.reshape(rows, prod(places.shape[2:])) + np.arange(rows)[:, None] * size
     np.add.at(found, flat.reshape(-1), values.reshape(-1))
     return found.reshape(*lead, *space)
 
@@ -30,7 +30,8 @@ def planted_array(values: Any, places: Any, space: Any) -> Any:
 def picked_array(input: Any, places: Any) -> Any:
     """The elements of (N, C, *space) at flat `places`."""
     rows = prod(input.shape[:2])
-    flat = np.take_along_axis(input.reshape(rows, -1), places.reshape(rows, -1), 1)
+    flat = np.take_along_axis(input.reshape(rows, prod(input.shape[2:])),
+                              places.reshape(rows, prod(places.shape[2:])), 1)
     return flat.reshape(places.shape)
 
 
@@ -331,7 +332,8 @@ def put_array(input: Any, places: Any, space: Any) -> Any:
     """Zeros of (N, C, *space) with `input` at flat `places`; the last of several stays."""
     lead = input.shape[:2]
     found = np.zeros((prod(lead), prod(space)), input.dtype)
-    np.put_along_axis(found, places.reshape(len(found), -1), input.reshape(len(found), -1), 1)
+    each = prod(input.shape[2:])
+    np.put_along_axis(found, places.reshape(len(found), each), input.reshape(len(found), each), 1)
     return found.reshape(*lead, *space)
 
 

@@ -15,14 +15,14 @@ from kkori.tensor import Tensor
 def pixel_shuffle_array(input: Any, r: Any) -> Any:
     """(*, C r², H, W) as (*, C, H r, W r)."""
     *lead, channels, h, w = input.shape
-    x = input.reshape(-1, channels // (r * r), r, r, h, w).transpose(0, 1, 4, 2, 5, 3)
+    x = input.reshape(prod(lead), channels // (r * r), r, r, h, w).transpose(0, 1, 4, 2, 5, 3)
     return x.reshape(*lead, channels // (r * r), h * r, w * r)
 
 
 def pixel_unshuffle_array(input: Any, r: Any) -> Any:
     """(*, C, H r, W r) as (*, C r², H, W)."""
     *lead, channels, h, w = input.shape
-    x = input.reshape(-1, channels, h // r, r, w // r, r).transpose(0, 1, 3, 5, 2, 4)
+    x = input.reshape(prod(lead), channels, h // r, r, w // r, r).transpose(0, 1, 3, 5, 2, 4)
     return x.reshape(*lead, channels * r * r, h // r, w // r)
 
 
@@ -71,7 +71,8 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
 def channel_shuffle_array(input: Any, groups: Any) -> Any:
     """Channels of the groups dealt out one by one."""
     n, channels = input.shape[:2]
-    x = input.reshape(n, groups, channels // groups, -1).swapaxes(1, 2)
+    places = prod(input.shape[2:])
+    x = input.reshape(n, groups, channels // groups, places).swapaxes(1, 2)
     return x.reshape(input.shape)
 
 
@@ -102,7 +103,7 @@ def im2col_array(input: Any, kernel: Any, dilation: Any, padding: Any, stride: A
     pairs = tuple((p, p) for p in padding)
     out = out_lengths(input.shape[2:], kernel, stride, pairs, dilation)
     found = columns(padded(input, pairs), kernel, stride, dilation, out)
-    return found.reshape(len(input), -1, prod(out))
+    return found.reshape(len(input), input.shape[1] * prod(kernel), prod(out))
 
 
 def col2im_array(input: Any, space: Any, kernel: Any, dilation: Any, padding: Any,
@@ -111,7 +112,7 @@ def col2im_array(input: Any, space: Any, kernel: Any, dilation: Any, padding: An
     pairs = tuple((p, p) for p in padding)
     out = out_lengths(space, kernel, stride, pairs, dilation)
     wide = tuple(n + 2 * p for n, p in zip(space, padding, strict=True))
-    blocks = input.reshape(len(input), -1, *kernel, *out)
+    blocks = input.reshape(len(input), input.shape[1] // prod(kernel), *kernel, *out)
     return crop(from_columns(blocks, wide, kernel, stride, dilation, out), space, pairs)
 
 
