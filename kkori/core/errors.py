@@ -7,7 +7,7 @@ import os
 import sys
 from typing import Any
 
-__all__ = ["inside", "message", "user_line"]
+__all__ = ["explained", "inside", "message", "user_line"]
 
 PLAIN = (RuntimeError, ValueError, TypeError, IndexError, NotImplementedError)
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
@@ -51,9 +51,16 @@ def message(first: str, *, what: str = "", fix: str = "") -> Text:
     """An error text: `first` verbatim, then what was given, the user's line, and one fix."""
     rest = [f"  {line}" for line in what.splitlines()]
     rest += _place(user_line())
-    if fix:
-        rest.append(f"  fix: {fix}")
-    return _text(first, "", tuple(rest))
+    return _text(first, "", (*rest, *_fix(fix or _hint(first))))
+
+
+def _hint(first: str) -> str:
+    from kkori.core.hints import hint_for
+    return hint_for(first)
+
+
+def _fix(fix: str) -> list[str]:
+    return [f"  fix: {fix}"] if fix else []
 
 
 def _place(line: tuple[str, int, str] | None) -> list[str]:
@@ -111,7 +118,17 @@ def _adopted(error: BaseException) -> Text | None:
         trace = trace.tb_next
     if not _is_ours(last):
         return None
-    return _text(error.args[0], "", tuple(_place(line or user_line())))
+    first = error.args[0]
+    return _text(first, "", (*_place(line or user_line()), *_fix(_hint(first))))
+
+
+def explained(error: Exception) -> Exception:
+    """`error`, with the user's line and a fix added if it is kkori's own and has none yet."""
+    if type(error.args[0] if error.args else None) is not Text:
+        text = _adopted(error)
+        if text is not None:
+            error.args = (text,)
+    return error
 
 
 def _one_line(text: str) -> str:

@@ -243,14 +243,20 @@ def public(function: Callable[..., Any] | None = None, *, name: str | None = Non
             try:
                 result = inner(*args, **options)
             except (TypeError, AttributeError) as error:
-                raise _about_call(called, error, function, args, options,
-                                  overloaded) from error.__cause__
+                raise errors.explained(_about_call(called, error, function, args, options,
+                                                   overloaded)) from error.__cause__
+            except errors.PLAIN as error:
+                errors.explained(error)
+                raise
             return result if target is None else write(target, result)
         try:
             return inner(*args)
         except (TypeError, AttributeError) as error:
-            raise _about_call(called, error, function, args, options,
-                              overloaded) from error.__cause__
+            raise errors.explained(_about_call(called, error, function, args, options,
+                                               overloaded)) from error.__cause__
+        except errors.PLAIN as error:
+            errors.explained(error)
+            raise
 
     functools.update_wrapper(call, function)
     call.__name__ = call.__qualname__ = called
@@ -383,10 +389,10 @@ def is_meta(*tensors: Tensor) -> bool:
 
 
 # The files of the table, in the order in which they build on one another.
-ROOMS = ("elementwise", "move", "reduce", "matmul", "index", "convert", "create",
+ROOMS = ("elementwise", "move", "reduce", "matmul", "fused", "index", "convert", "create",
          "scatter", "indexed", "masked", "sort", "ranks", "sets", "cumulative", "differences",
          "counting", "diagonal", "rearrange", "stacking", "contract",
          "products", "norms", "covariance", "compare", "sampling", "dropout", "activation", "loss",
          "class_loss", "norm", "embedding", "conv", "pool", "linalg_public", "linalg_norms",
-         "linalg_more", "linalg_legacy")
+         "linalg_more", "linalg_legacy", "fft")
 LEGACY_TENSORS: dict[str, Any] = {}  # torch.FloatTensor and its like
