@@ -61,6 +61,7 @@ from kkori.nn.conv import (
     LazyConvTranspose2d,
     LazyConvTranspose3d,
 )
+from kkori.nn.cross_map import CrossMapLRN2d
 from kkori.nn.distance import (
     CosineSimilarity,
     PairwiseDistance,
@@ -115,7 +116,6 @@ from kkori.nn.normalization import (
     BatchNorm1d,
     BatchNorm2d,
     BatchNorm3d,
-    CrossMapLRN2d,
     GroupNorm,
     InstanceNorm1d,
     InstanceNorm2d,

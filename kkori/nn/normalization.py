@@ -16,7 +16,7 @@ from kkori.nn.parameter import Parameter, UninitializedBuffer, UninitializedPara
 from kkori.ops.create import empty, ones, tensor, zeros
 from kkori.tensor import Tensor
 
-__all__ = ["BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "CrossMapLRN2d", "GroupNorm",
+__all__ = ["BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "GroupNorm",
            "InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d", "LayerNorm", "LazyBatchNorm1d",
            "LazyBatchNorm2d", "LazyBatchNorm3d", "LazyInstanceNorm1d", "LazyInstanceNorm2d",
            "LazyInstanceNorm3d", "LocalResponseNorm", "RMSNorm", "SyncBatchNorm"]
@@ -380,7 +380,3 @@ class LocalResponseNorm(Layer, function=F.local_response_norm,
                         shown="{size}, alpha={alpha}, beta={beta}, k={k}",
                         size=..., alpha=1e-4, beta=0.75, k=1.0):
     """x / (k + alpha * mean of squares over `size` neighbouring channels)^beta."""
-
-
-class CrossMapLRN2d(LocalResponseNorm, size=..., alpha=1e-4, beta=0.75, k=1):
-    """`LocalResponseNorm` for (N, C, H, W), under its older name."""

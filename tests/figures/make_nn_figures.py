@@ -51,7 +51,7 @@ CASES: dict[str, tuple[Any, ...]] = {
     "CosineEmbeddingLoss(0.2)": (X, X, ("sign", (4,))),
     "MarginRankingLoss(0.1)": ((4,), (4,), ("sign", (4,))), "TripletMarginLoss()": (X, X, X),
     "TripletMarginLoss(swap=True, p=1)": (X, X, X), "TripletMarginWithDistanceLoss()": (X, X, X),
-    "CTCLoss()": ((5, 2, 4), ("range", (2, 2), 1), ("full", (2,), 5), ("full", (2,), 2)),
+    "CTCLoss()": ((5, 2, 5), ("range", (2, 2), 1), ("full", (2,), 5), ("full", (2,), 2)),
     # linear and shapes
     "Linear(6, 3)": (X,), "Linear(6, 3, bias=False)": ((2, 4, 6),), "Linear(6, 1)": ((6,),),
     "Bilinear(6, 5, 3)": (X, (4, 5)), "Bilinear(6, 5, 3, bias=False)": (X, (4, 5)),

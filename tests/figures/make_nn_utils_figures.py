@@ -251,7 +251,8 @@ def functional_calls(torch: Any) -> Any:
     nn, call = torch.nn, torch.func.functional_call
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
-    model.tied = model[0]
+    model.tied = nn.Identity()
+    model.tied.weight = model[0].weight
     x = drawn(torch, 3, 2)
     before = numbers(model[0].weight)
     weight = torch.ones(2, 2, requires_grad=True)
@@ -267,6 +268,39 @@ def functional_calls(torch: Any) -> Any:
                          (x,))),
             said(lambda: call(model, [{"a": x}, {"a": x}], x)),
             numbers(model[0].weight) == before]
+
+
+@scenario
+def functions_of_functions(torch: Any) -> Any:
+    func, x = torch.func, torch.tensor([1.0, 2.0, 3.0])
+    stacked = {"a": torch.tensor(2.0), "b": torch.tensor(3.0)}
+    torch.manual_seed(0)
+    models = [torch.nn.Linear(3, 1) for _ in range(2)]
+    parameters, _ = func.stack_module_state(models)
+
+    def loss(given: Any, row: Any) -> Any:
+        return (func.functional_call(models[0], given, (row,)) ** 2).sum()
+
+    rows = drawn(torch, 4, 3)
+    each = func.vmap(func.grad(loss), in_dims=(None, 0))(
+        {name: p.detach() for name, p in models[0].named_parameters()}, rows)
+    pulled = func.vjp(lambda x: x * 2, x)[1](x)
+    pushed = func.jvp(lambda x: x**2, (x,), (x,))
+    many = func.grad(lambda p, y: p["a"] * p["b"] * y)(stacked, torch.tensor(5.0))
+    return [numbers(func.grad(lambda x: (x**3).sum())(x)),
+            numbers(func.grad(func.grad(lambda x: x**3))(torch.tensor(2.0))),
+            numbers(func.jacrev(lambda x: x**2)(x)), numbers(func.jacfwd(lambda x: x**2)(x)),
+            numbers(func.hessian(lambda x: (x**3).sum())(x)), [numbers(p) for p in pulled],
+            [numbers(p) for p in pushed], {name: numbers(value) for name, value in many.items()},
+            numbers(func.vmap(torch.dot, in_dims=(0, None))(torch.ones(2, 3), x)),
+            {name: numbers(value) for name, value in each.items()},
+            list(parameters["weight"].shape), func.grad(torch.sin)(x[0]).requires_grad,
+            list(func.vmap(lambda x: (x, x * 2), out_dims=(0, 1))(torch.ones(2, 3))[1].shape),
+            said(lambda: func.grad(lambda x: x * 2)(x)), said(lambda: func.grad(lambda x: 3)(x)),
+            said(lambda: func.grad(torch.sin, argnums=2)(x)),
+            said(lambda: func.vmap(lambda x: x)(torch.tensor(3.0))),
+            said(lambda: func.vmap(torch.add)(x, torch.ones(2))),
+            said(lambda: func.vmap(lambda x: 3)(x))]
 
 
 @scenario

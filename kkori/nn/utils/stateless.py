@@ -49,7 +49,7 @@ def _merged(dicts: Any) -> Named:
         raise ValueError(
             "Expected all elements of parameter_and_buffer_dicts to be dictionaries")
     names = [name for each in dicts for name in each]
-    repeated = {name for name in names if names.count(name) > 1}
+    repeated = [name for name in dict.fromkeys(names) if names.count(name) > 1]
     if repeated:
         raise ValueError(
             f"{repeated} appeared in multiple dictionaries; behavior of functional call is "
@@ -66,7 +66,10 @@ def _replaced(module: Module, given: Named, tie_weights: bool, strict: bool) -> 
     placed: dict[str, tuple[dict[str, Any], str]] = {}
     try:
         for name, value in tensors.items():
-            table, key = placed[name] = _place_of(module, name)
+            place = _place_of(module, name)
+            if place is None:
+                continue  # an unexpected name; `strict` refuses it
+            table, key = placed[name] = place
             before.append((table, key, table[key]))
             table[key] = value
         yield
@@ -79,16 +82,15 @@ def _replaced(module: Module, given: Named, tie_weights: bool, strict: bool) -> 
             table[key] = value
 
 
-def _place_of(module: Module, name: str) -> tuple[dict[str, Any], str]:
-    """The table, and the key in it, that hold the parameter or buffer called `name`."""
+def _place_of(module: Module, name: str) -> tuple[dict[str, Any], str] | None:
+    """The table, and the key in it, that hold the tensor called `name`; None where there is none.
+
+    AttributeError for a path that does not exist.
+    """
     path, _, key = name.rpartition(".")
     owner = module.get_submodule(path)
-    for table in (owner._parameters, owner._buffers):
-        if key in table:
-            return table, key
-    if key in owner.__dict__:
-        return owner.__dict__, key
-    raise AttributeError(f"{owner._get_name()} has no attribute `{key}`")
+    tables = (owner._parameters, owner._buffers, owner.__dict__)
+    return next(((table, key) for table in tables if key in table), None)
 
 
 def _all_tensors(module: Module) -> Named:
