@@ -195,10 +195,10 @@ class Tensor(Bound):
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Turn gradients on or off for a leaf; RuntimeError for integers and for results."""
         if self._node is not None and not requires_grad:
-            raise RuntimeError(
+            raise RuntimeError(errors.message(
                 "you can only change requires_grad flags of leaf variables. If you want to use a "
                 "computed variable in a subgraph that doesn't require differentiation use "
-                "var_no_grad = var.detach().")
+                "var_no_grad = var.detach()."))
         if requires_grad and self.dtype.kind < types.FLOATING:
             raise errors.no_gradient_of_integers(self, "only Tensors of floating point")
         self._requires_grad = bool(requires_grad)
@@ -251,7 +251,8 @@ class Tensor(Bound):
     @data.setter
     def data(self, new: Tensor) -> None:
         if not isinstance(new, Tensor):
-            raise TypeError(f"Variable data has to be a tensor, but got {type(new).__name__}")
+            raise TypeError(errors.message(
+                f"Variable data has to be a tensor, but got {type(new).__name__}"))
         self._storage = new.shared_storage()
         self._array = new._array
 
@@ -262,12 +263,12 @@ class Tensor(Bound):
     def detach_(self) -> Tensor:
         """Cut this tensor from what it was computed from."""
         if self._base is not None:
-            raise RuntimeError(
+            raise RuntimeError(errors.message(
                 "Can't detach views in-place. Use detach() instead. If you are using DistributedD"
                 "ataParallel (DDP) for training, and gradient_as_bucket_view is set as True, "
                 "gradients are views of DDP buckets, and hence detach_() cannot be called on "
                 "these gradients. To fix this error, please refer to the Optimizer.zero_grad() "
-                "function in torch/optim/optimizer.py as a solution.")
+                "function in torch/optim/optimizer.py as a solution."))
         self._node, self._requires_grad, self._output_nr = None, False, 0
         return self
 
@@ -275,12 +276,12 @@ class Tensor(Bound):
 
     def __len__(self) -> int:
         if not self._array.ndim:
-            raise TypeError("len() of a 0-d tensor")
+            raise TypeError(errors.message("len() of a 0-d tensor"))
         return len(self._array)
 
     def __iter__(self) -> Iterator[Tensor]:
         if not self._array.ndim:
-            raise TypeError("iteration over a 0-d tensor")
+            raise TypeError(errors.message("iteration over a 0-d tensor"))
         return iter(self.unbind(0))
 
     __hash__ = object.__hash__  # by identity: == compares element by element
@@ -340,10 +341,11 @@ def dimension(dim: int, ndim: int) -> int:
 
 def _check_gradient(tensor: Tensor, value: Any) -> None:
     if not isinstance(value, Tensor):
-        raise TypeError(f"assigned grad expected to be a Tensor or None but got grad of type "
-                        f"{type(value).__name__}")
+        raise TypeError(errors.message(
+            f"assigned grad expected to be a Tensor or None but got grad of type "
+            f"{type(value).__name__}"))
     if value is tensor:
-        raise RuntimeError("can't assign Variable as its own grad")
+        raise RuntimeError(errors.message("can't assign Variable as its own grad"))
     if value._array.dtype != tensor._array.dtype:
         raise errors.gradient_of_other_type(value.dtype, tensor.dtype)
     if value.device != tensor.device:

@@ -60,7 +60,7 @@ def backward(tensors: Any, grad_tensors: Any = None, retain_graph: bool | None =
     given = [None] * len(roots) if grad_tensors is None else several(grad_tensors)
     goals = None if inputs is None else several(inputs)
     if goals == []:
-        raise RuntimeError("'inputs' argument to backward() cannot be empty.")
+        raise RuntimeError(errors.message("'inputs' argument to backward() cannot be empty."))
     keep = create_graph if retain_graph is None else retain_graph
     engine.backward(roots, first_gradients(roots, given), keep, create_graph, goals)
 
@@ -118,7 +118,8 @@ def tensor_backward(self: Tensor, gradient: Any = None, retain_graph: bool | Non
 def retain_grad(self: Tensor) -> None:
     """Keep the gradient of a result too, not only of leaves."""
     if not self._requires_grad:
-        raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
+        raise RuntimeError(errors.message(
+            "can't retain_grad on Tensor that has requires_grad=False"))
     if self._node is None or self._keeps_grad:
         return
     self._keeps_grad = True
@@ -129,7 +130,8 @@ def retain_grad(self: Tensor) -> None:
 def register_hook(self: Tensor, hook: Any) -> Any:
     """Call ``hook(grad)`` when this tensor's gradient is known; what it returns replaces it."""
     if not self._requires_grad:
-        raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
+        raise RuntimeError(errors.message(
+            "cannot register a hook on a tensor that doesn't require gradient"))
     if self._node is None:
         return _Handle(_leaf_hooks(self)[0], hook)
     node = self._node
@@ -141,7 +143,8 @@ def register_hook(self: Tensor, hook: Any) -> Any:
 def register_post_accumulate_grad_hook(self: Tensor, hook: Any) -> Any:
     """Call ``hook(tensor)`` after a gradient was added to ``tensor.grad`` of a leaf."""
     if self._node is not None:
-        raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors")
+        raise RuntimeError(errors.message(
+            "post accumulate grad hooks cannot be registered on non-leaf tensors"))
     return _Handle(_leaf_hooks(self)[1], hook)
 
 

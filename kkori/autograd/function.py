@@ -155,28 +155,29 @@ class Function(FunctionCtx, metaclass=_FunctionMeta):
                       "of PyTorch.", DeprecationWarning, stacklevel=2)
 
     def __call__(self, *args: Any, **options: Any) -> Any:
-        raise RuntimeError(
+        raise RuntimeError(errors.message(
             "Legacy autograd function with non-static forward method is deprecated. Please use "
             "new-style autograd function with static forward method. (Example: "
-            "https://pytorch.org/docs/stable/autograd.html#torch.autograd.Function)")
+            "https://pytorch.org/docs/stable/autograd.html#torch.autograd.Function)"))
 
     @staticmethod
     def forward(*args: Any, **options: Any) -> Any:
         """The computation: ``forward(ctx, *args)``, or without ctx if `setup_context` is given."""
-        raise NotImplementedError("You must implement the forward function for custom "
-                                  "autograd.Function.")
+        raise NotImplementedError(errors.message(
+            "You must implement the forward function for custom "
+            "autograd.Function."))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> Any:
         """Save for `backward`, where `forward` has no ctx."""
-        raise NotImplementedError("setup_context is not implemented.")
+        raise NotImplementedError(errors.message("setup_context is not implemented."))
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Any) -> Any:
         """Gradients of the arguments from those of the outputs."""
-        raise NotImplementedError(
+        raise NotImplementedError(errors.message(
             "You must implement either the backward or vjp method for your custom "
-            "autograd.Function to use it with backward mode AD.")
+            "autograd.Function to use it with backward mode AD."))
 
     @classmethod
     def apply(cls, *args: Any, **options: Any) -> Any:

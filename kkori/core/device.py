@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+from kkori.core import errors
+
 __all__ = ["device"]
 
 TYPES = ("cpu", "cuda", "meta", "mps", "xpu", "mkldnn", "opengl", "opencl", "ideep", "hip", "ve",
@@ -21,9 +23,9 @@ class device:
         if isinstance(given, str):
             name, number = _parse(given)
             if number is not None and index is not None:
-                raise RuntimeError(
+                raise RuntimeError(errors.message(
                     "type (string) must not include an index because index was passed "
-                    f"explicitly: {given}")
+                    f"explicitly: {given}"))
             self.type, self.index = name, number if index is None else index
         elif isinstance(given, int) and not isinstance(given, bool):
             self.type, self.index = "cuda", given
@@ -63,13 +65,13 @@ def _parse(text: str) -> tuple[str, int | None]:
     name, colon, number = text.partition(":")
     if name not in TYPES:
         if not name.isalpha():
-            raise RuntimeError(f"Invalid device string: '{text}'")
-        raise RuntimeError(
-            f"Expected one of {', '.join(_LISTED)} device type at start of device string: {name}")
+            raise RuntimeError(errors.message(f"Invalid device string: '{text}'"))
+        raise RuntimeError(errors.message(
+            f"Expected one of {', '.join(_LISTED)} device type at start of device string: {name}"))
     if not colon:
         return name, None
     if not number.isdigit() or (len(number) > 1 and number[0] == "0"):
-        raise RuntimeError(f"Invalid device string: '{text}'")
+        raise RuntimeError(errors.message(f"Invalid device string: '{text}'"))
     return name, int(number)
 
 
@@ -102,6 +104,7 @@ def resolve(place: Any) -> device:
     if found.type in ("cpu", "meta"):
         return CPU if found.type == "cpu" else META
     if found.type == "cuda":
-        raise AssertionError("Torch not compiled with CUDA enabled")
-    raise RuntimeError(f"Could not run 'aten::empty.memory_format' with arguments from the "
-                       f"'{found.type.upper()}' backend.")
+        raise AssertionError(errors.message("Torch not compiled with CUDA enabled"))
+    raise RuntimeError(errors.message(
+        f"Could not run 'aten::empty.memory_format' with arguments from the "
+        f"'{found.type.upper()}' backend."))

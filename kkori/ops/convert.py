@@ -57,7 +57,7 @@ def moved(tensor: Tensor, place: devices.device) -> Tensor:
     if place.type == "meta":
         return _to_meta(tensor)
     if isinstance(tensor._array, MetaArray):
-        raise NotImplementedError("Cannot copy out of meta tensor; no data!")
+        raise NotImplementedError(errors.message("Cannot copy out of meta tensor; no data!"))
     return tensor
 
 
@@ -82,8 +82,9 @@ def to(self: Tensor, *args: Any, dtype: Any = None, device: Any = None, other: A
         elif isinstance(arg, bool):
             copy = copy or (arg if len(args) > 2 and arg is args[-1] else False)
         elif arg is not None:
-            raise TypeError("to() received an invalid combination of arguments - got "
-                            f"({', '.join(type(a).__name__ for a in args)}), but expected one of:")
+            raise TypeError(errors.message(
+                "to() received an invalid combination of arguments - got "
+                f"({', '.join(type(a).__name__ for a in args)}), but expected one of:"))
     if other is not None:
         row, place = other.dtype, other.device
     found = None if place is None else devices.resolve(place)
@@ -123,7 +124,7 @@ def type_named(given: Any) -> dtype:
     for row in types.BY_NAME.values():
         if name == f"torch.{row.alias}Tensor":
             return row
-    raise ValueError(f"invalid type: {given!r}")
+    raise ValueError(errors.message(f"invalid type: {given!r}"))
 
 
 @method
@@ -160,7 +161,7 @@ def cuda(self: Tensor, device: Any = None, non_blocking: bool = False,
 def readable(self: Tensor) -> Any:
     """The array, for reading; a meta tensor has nothing to read."""
     if isinstance(self._array, MetaArray):
-        raise NotImplementedError("Cannot copy out of meta tensor; no data!")
+        raise NotImplementedError(errors.message("Cannot copy out of meta tensor; no data!"))
     return self._array
 
 
@@ -173,7 +174,7 @@ def item(self: Tensor) -> Any:
             f"a Tensor with {array.size} elements cannot be converted to Scalar",
             fix="reduce it first: x.mean().item(), or x.tolist() for all elements"))
     if isinstance(array, MetaArray):
-        raise RuntimeError("Tensor.item() cannot be called on meta tensors")
+        raise RuntimeError(errors.message("Tensor.item() cannot be called on meta tensors"))
     found = array.item()
     return found if array.dtype.kind != "V" else float(found)
 
@@ -200,10 +201,11 @@ def numpy(self: Tensor, *, force: bool = False) -> Any:
     if not force:
         refuse_followed(self)
         if isinstance(self._array, MetaArray):
-            raise TypeError("can't convert meta device type tensor to numpy. Use Tensor.cpu() to "
-                            "copy the tensor to host memory first.")
+            raise TypeError(errors.message(
+                "can't convert meta device type tensor to numpy. Use Tensor.cpu() to "
+                "copy the tensor to host memory first."))
     if self._array.dtype.kind == "V":
-        raise TypeError("Got unsupported ScalarType BFloat16")
+        raise TypeError(errors.message("Got unsupported ScalarType BFloat16"))
     self.shared_storage()
     return self._array
 
@@ -264,7 +266,8 @@ def index_protocol(self: Tensor) -> int:
     """A whole number for use as an index."""
     if self._array.size == 1 and self._array.dtype.kind in "iub":
         return int(self._array.item())
-    raise TypeError("only integer tensors of a single element can be converted to an index")
+    raise TypeError(errors.message(
+        "only integer tensors of a single element can be converted to an index"))
 
 
 @method(name="__contains__")
@@ -272,9 +275,9 @@ def contains(self: Tensor, element: Any) -> bool:
     """Whether any element equals `element`."""
     if isinstance(element, (Tensor, int, float, complex, bool, np.generic)):
         return bool((self == element).any())
-    raise RuntimeError(
+    raise RuntimeError(errors.message(
         f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a "
-        f"{element.__class__}.")
+        f"{element.__class__}."))
 
 
 # Writing whole tensors.
@@ -283,8 +286,9 @@ def contains(self: Tensor, element: Any) -> bool:
 def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
     """Write the elements of `src` here, broadcast and converted."""
     if not isinstance(src, Tensor):
-        raise TypeError(f"copy_(): argument 'src' (position 1) must be Tensor, "
-                        f"not {src.__class__.__name__}")
+        raise TypeError(errors.message(
+            f"copy_(): argument 'src' (position 1) must be Tensor, "
+            f"not {src.__class__.__name__}"))
     if isinstance(self._array, MetaArray):
         return self
     if src._array.dtype != self._array.dtype:
@@ -305,8 +309,9 @@ def fill_(self: Tensor, value: Any) -> Tensor:
     """Write `value` everywhere."""
     if isinstance(value, Tensor):
         if value._array.ndim:
-            raise RuntimeError("fill_ only supports 0-dimension value tensor but got tensor with "
-                               f"{value._array.ndim} dimensions.")
+            raise RuntimeError(errors.message(
+                "fill_ only supports 0-dimension value tensor but got tensor with "
+                f"{value._array.ndim} dimensions."))
         value = value.to(self.dtype)
     else:
         value = wrap(cast(value, self.dtype))
@@ -390,11 +395,11 @@ def share_memory_(self: Tensor) -> Tensor:
 def deep_copy(self: Tensor, memo: dict[int, Any]) -> Tensor:
     """A copy with its own memory; only leaves can be copied."""
     if self._node is not None:
-        raise RuntimeError(
+        raise RuntimeError(errors.message(
             "Only Tensors created explicitly by the user (graph leaves) support the deepcopy "
             "protocol at the moment.  If you were attempting to deepcopy a module, this may be "
             "because of a torch.nn.utils.weight_norm usage, see "
-            "https://github.com/pytorch/pytorch/pull/103001")
+            "https://github.com/pytorch/pytorch/pull/103001"))
     if id(self) in memo:
         return memo[id(self)]
     result = object.__new__(self.__class__)

@@ -8,12 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from kkori.autograd.views import overwrite
 from kkori.core import dtype as types
 from kkori.core import errors
 from kkori.core.promotion import common, operands
-from kkori.ops.table import METHODS, TORCH, binary, not_a_tensor, op, operand, public, unary
-from kkori.run.immediate import is_operand
+from kkori.ops.table import TORCH, binary, op, operand, public, unary
 from kkori.tensor import Tensor
 
 LN2, LN10 = math.log(2.0), math.log(10.0)
@@ -45,7 +43,8 @@ expm1 = unary("expm1", np.expm1, lambda g, out: g * (conj(out) + 1), floats=True
 log = unary("log", np.log, lambda g, input: g / conj(input), floats=True)
 log2 = unary("log2", np.log2, lambda g, input: g / (conj(input) * LN2), floats=True)
 log10 = unary("log10", np.log10, lambda g, input: g / (conj(input) * LN10), floats=True)
-log1p = unary("log1p", np.log1p, lambda g, input: g / (conj(input) + 1), floats=True)
+log1p = unary("log1p", np.log1p, lambda g, input: g / (conj(input) + 1), floats=True,
+        node="Log1PBackward0")
 sqrt = unary("sqrt", np.sqrt, lambda g, out: g / (2 * conj(out)), floats=True)
 rsqrt = unary("rsqrt", lambda x: np.reciprocal(np.sqrt(x)),
               lambda g, out: -0.5 * g * conj(out) ** 3, floats=True)
@@ -121,8 +120,10 @@ floor = unary("floor", integers_as_they_are(np.floor), lambda g: zero(g))
 ceil = unary("ceil", integers_as_they_are(np.ceil), lambda g: zero(g))
 trunc = unary("trunc", integers_as_they_are(np.trunc), lambda g: zero(g), aliases=("fix",))
 frac = unary("frac", lambda x: x - np.trunc(x), lambda g: g)
-deg2rad = unary("deg2rad", np.deg2rad, lambda g: g * (math.pi / 180), floats=True)
-rad2deg = unary("rad2deg", np.rad2deg, lambda g: g * (180 / math.pi), floats=True)
+deg2rad = unary("deg2rad", np.deg2rad, lambda g: g * (math.pi / 180), floats=True,
+        node="Deg2RadBackward0")
+rad2deg = unary("rad2deg", np.rad2deg, lambda g: g * (180 / math.pi), floats=True,
+        node="Rad2DegBackward0")
 relu = unary("relu", lambda x: np.maximum(x, 0), lambda g, out: relu_backward(g, out))
 relu_backward = op("relu_backward", lambda g, out: np.multiply(g, out > 0),
                    {"g": lambda g, out: relu_backward(g, out)}, node="ThresholdBackwardBackward0")
@@ -159,8 +160,9 @@ def alpha_checked(alpha: Any, *values: Any) -> None:
     """RuntimeError where a fractional `alpha` meets integers."""
     kind = common([getattr(value, "_array", value) for value in values]).kind
     if isinstance(alpha, float) and kind < types.FLOATING:
-        raise RuntimeError("For integral input tensors, argument alpha must not be a floating "
-                           "point number.")
+        raise RuntimeError(errors.message(
+            "For integral input tensors, argument alpha must not be a floating "
+            "point number."))
 
 
 @public(inplace=True)
@@ -218,8 +220,9 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
         return floor_divide(input, other)
     if rounding_mode == "trunc":
         return _div_trunc(input, other)
-    raise RuntimeError("div expected rounding_mode to be one of None, 'trunc', or 'floor' but "
-                       f"found '{rounding_mode}'")
+    raise RuntimeError(errors.message(
+        "div expected rounding_mode to be one of None, 'trunc', or 'floor' but "
+        f"found '{rounding_mode}'"))
 
 
 @public(inplace=True)
@@ -239,7 +242,7 @@ def floor_divide_array(x: Any, y: Any) -> Any:
 def zero_refused(x: Any, y: Any) -> None:
     """RuntimeError for integers divided by zero."""
     if np.asarray(x).dtype.kind in "iu" and np.any(np.equal(y, 0)):
-        raise RuntimeError("ZeroDivisionError")
+        raise RuntimeError(errors.message("ZeroDivisionError"))
 
 
 def div_trunc_array(x: Any, y: Any) -> Any:
@@ -268,7 +271,7 @@ def fmod_array(x: Any, y: Any) -> Any:
 
 _div_trunc = binary("div_trunc", div_trunc_array, {"input": lambda g: zero(g),
                                                    "other": lambda g: zero(g)}, torch=False,
-                    node="DivBackward1")
+                    node="DivBackward2")
 floor_divide = binary("floor_divide", floor_divide_array,
                       {"input": lambda g: zero(g), "other": lambda g: zero(g)}, node="NotImplemented",
                       numbers="both")
@@ -276,11 +279,11 @@ remainder = binary("remainder", remainder_array,
                    {"input": lambda g: g,
                     "other": lambda g, input, other: -g * div(input, other,
                                                               rounding_mode="floor")},
-                   numbers="either")
+                   numbers="either", node="RemainderBackward1")
 fmod = binary("fmod", fmod_array,
               {"input": lambda g: g,
                "other": lambda g, input, other: -g * div(input, other, rounding_mode="trunc")},
-              numbers="other")
+              numbers="other", node="FmodBackward1")
 
 
 def pow_array(x: Any, y: Any) -> Any:
@@ -295,7 +298,8 @@ def pow_array(x: Any, y: Any) -> Any:
         return np.power(x, y)
     except ValueError as error:
         if "negative" in str(error):
-            raise RuntimeError("Integers to negative integer powers are not allowed.") from None
+            raise RuntimeError(errors.message(
+                "Integers to negative integer powers are not allowed.")) from None
         raise
 
 
@@ -387,12 +391,12 @@ def logaddexp_array(x: Any, y: Any) -> Any:
     """log(exp(x) + exp(y)); of complex numbers, by their real parts."""
     if np.asarray(x).dtype.kind != "c":
         return np.logaddexp(x, y)
-    smaller, larger = np.where(x.real < y.real, (x, y), (y, x))
+    smaller, larger = np.where(x.real < y.real, x, y), np.where(x.real < y.real, y, x)
     gap = np.where(smaller == larger, 0, smaller - larger)
     return (np.log1p(np.exp(gap)) + larger).astype(x.dtype)
 
 
-logaddexp = binary("logaddexp", np.logaddexp,
+logaddexp = binary("logaddexp", logaddexp_array,
                    {"input": lambda g, input, out: g * exp(input - out),
                     "other": lambda g, other, out: g * exp(other - out)}, inplace=False)
 logaddexp2 = binary("logaddexp2", np.logaddexp2,
@@ -413,8 +417,7 @@ def xlogy_slope(input: Any, other: Any) -> Any:
     return where((input == 0) & (other <= 0), 0.0, logarithm)
 
 
-ldexp_array = (lambda x, y: x * np.exp2(y))
-ldexp = binary("ldexp", ldexp_array,
+ldexp = binary("ldexp", lambda x, y: x * np.exp2(y),
                {"input": lambda g, other: g * 2.0 ** other,
                 "other": lambda g, out: g * out * LN2}, floats=True)
 nextafter = binary("nextafter", np.nextafter, {
@@ -454,8 +457,9 @@ bitwise_right_shift = binary("bitwise_right_shift", np.right_shift, numbers="eit
 
 # Three arguments: promoted together, then one row.
 
-_where = op("where", lambda condition, input, other: np.where(condition, input, other), {"input": lambda g, condition: where(condition, g, 0.0),
-     "other": lambda g, condition: where(condition, 0.0, g)})
+_where = op("where", lambda condition, input, other: np.where(condition, input, other), {
+    "input": lambda g, condition: where(condition, g, 0.0),
+    "other": lambda g, condition: where(condition, 0.0, g)})
 
 
 def same_type(*values: Any) -> list[Any]:
@@ -518,7 +522,8 @@ _clamp = op("clamp", lambda input, low, high: clamp_array(input, low, high),
 def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     """`input` limited to [`min`, `max`]; numbers or tensors (``torch.clamp``)."""
     if min is None and max is None:
-        raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
+        raise RuntimeError(errors.message(
+            "torch.clamp: At least one of 'min' or 'max' must not be None"))
     given = [value for value in (input, min, max) if value is not None]
     row = common([getattr(value, "_array", value) for value in given])
     if input._array.dtype != row.numpy:
@@ -542,6 +547,10 @@ def clamp_max(input: Tensor, max: Any) -> Tensor:
 
 def lerp_array(input: Any, end: Any, weight: Any) -> Any:
     """From input to end, computed from the nearer side as PyTorch does."""
+    if input.dtype.itemsize == 2 and input.dtype.kind in "fV":
+        wide = [value.astype(np.float32) if isinstance(value, np.ndarray) else value
+                for value in (input, end, weight)]
+        return lerp_array(*wide).astype(input.dtype)
     near = np.abs(weight) < 0.5
     step = end - input
     if not isinstance(near, np.ndarray):
@@ -568,31 +577,6 @@ def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
 def _plain(tensor: Tensor) -> str:
     names = {"float32": "float", "float64": "double", "int64": "long int", "int32": "int"}
     return names.get(tensor.dtype.name, tensor.dtype.name)
-
-
-@public(inplace=True)
-def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
-    """``input + value * tensor1 * tensor2`` (``torch.addcmul``)."""
-    for place, (name, part) in enumerate((("tensor1", tensor1), ("tensor2", tensor2)), 2):
-        if not isinstance(part, Tensor):
-            raise not_a_tensor("addcmul", name, place, part)
-    product = tensor1 * tensor2
-    return _add(input, product if value == 1 else value * product)
-
-
-@public(inplace=True)
-def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
-    """``input + value * tensor1 / tensor2`` (``torch.addcdiv``)."""
-    if all(t.dtype.kind < types.FLOATING for t in (tensor1, tensor2)):
-        raise RuntimeError(
-            "Integer division with addcdiv is no longer supported, and in a future  release "
-            "addcdiv will perform a true division of tensor1 and tensor2. The historic addcdiv "
-            "behavior can be implemented as (input + value * torch.trunc(tensor1 / tensor2))."
-            "to(input.dtype) for integer inputs and as (input + value * tensor1 / tensor2) for "
-            "float inputs. The future addcdiv behavior is just the latter implementation: (input "
-            "+ value * tensor1 / tensor2), for all dtypes.")
-    quotient = (tensor1 if value == 1 else value * tensor1) / tensor2
-    return _add(input, quotient)
 
 
 @public(inplace=True)
@@ -627,163 +611,3 @@ _round = op("round", lambda input, decimals: round_array(input, decimals),
 def round(input: Tensor, *, decimals: int = 0) -> Tensor:
     """To the nearest integer, or to `decimals` digits; halves go to even (``torch.round``)."""
     return _round(input, decimals)
-
-
-# Complex numbers.
-
-_conj = op("conj", lambda input: np.conj(input), {"input": lambda g: g.conj()},
-           node="ConjBackward0")
-_real = op("real", lambda input: input.real, {"input": lambda g: g + 0j}, view=True)
-_imag = op("imag", lambda input: input.imag, {"input": lambda g: _complex(zero(g), g)}, view=True)
-
-
-def complex_array(real: Any, imag: Any) -> Any:
-    """Both parts as they are: no multiplication by 1j, which would spoil infinities."""
-    shape = np.broadcast_shapes(real.shape, imag.shape)
-    found = np.empty(shape, np.result_type(real.dtype, np.complex64))
-    found.real, found.imag = real, imag
-    return found
-
-
-_complex = op("complex", complex_array,
-              {"real": lambda g: g.real, "imag": lambda g: g.imag})
-_angle = op("angle", lambda input: np.where(np.isnan(input), input, np.angle(input)).astype(
-    input.real.dtype) if input.dtype.kind != "c" else np.angle(input),
-    {"input": lambda g, input: angle_gradient(g, input)})
-
-
-def angle_gradient(g: Tensor, input: Tensor) -> Tensor:
-    if not input.is_complex():
-        return zero(g)
-    size = abs(input)
-    return where(size == 0, 0.0j, (g * 1j) * input / where(size == 0, 1.0, size * size))
-
-
-@public(aliases=("conj_physical",))
-def conj_(input: Tensor) -> Tensor:
-    """The complex conjugate; a real tensor is returned itself."""
-    return _conj(input) if input.is_complex() else input
-
-
-for _registry in (TORCH, METHODS):
-    _registry["conj"] = _registry.pop("conj_")
-METHODS["conj_physical_"] = lambda self: overwrite(self, self.conj())
-for _registry in (TORCH, METHODS):  # conjugates and negatives are computed, never promised
-    _registry["resolve_neg"] = _registry["resolve_conj"] = lambda input: input
-
-
-@public(method=False, out=False)
-def real(input: Tensor) -> Tensor:
-    """The real part, a view; a real tensor is returned itself."""
-    return _real(input) if input.is_complex() else input
-
-
-@public(method=False, out=False)
-def imag(input: Tensor) -> Tensor:
-    """The imaginary part, a view; RuntimeError for real tensors."""
-    if not input.is_complex():
-        raise RuntimeError("imag is not implemented for tensors with non-complex dtypes.")
-    return _imag(input)
-
-
-METHODS["real"] = property(real)
-METHODS["imag"] = property(imag)
-
-
-@public(method=False)
-def complex(real: Tensor, imag: Tensor) -> Tensor:
-    """A complex tensor of two real ones of the same type."""
-    if not {real._array.dtype.name, imag._array.dtype.name} <= {"float16", "float32", "float64"}:
-        raise RuntimeError(errors.message(
-            "Expected both inputs to be Half, Float or Double tensors but got "
-            f"{real.dtype.alias} and {imag.dtype.alias}"))
-    if real._array.dtype != imag._array.dtype:
-        raise RuntimeError(f"Expected object of scalar type {real.dtype.alias} but got scalar type "
-                           f"{imag.dtype.alias} for second argument")
-    return _complex(real, imag)
-
-
-@public
-def angle(input: Tensor) -> Tensor:
-    """The angle of each number, in radians."""
-    if input.dtype.kind < types.FLOATING:
-        input = input.to(types.get_default_dtype())
-    return _angle(input)
-
-
-@public(method=False)
-def polar(abs: Tensor, angle: Tensor) -> Tensor:
-    """Complex numbers of given sizes and angles (radians)."""
-    operand("polar", abs, angle, "none")
-    return complex(abs * cos(angle), abs * sin(angle))
-
-
-# Python's operators: the row's own runner, which answers NotImplemented to foreign operands.
-
-def _swapped(run: Any) -> Any:
-    return lambda self, other: run(other, self)
-
-
-def _augmented(name: str) -> Any:
-    in_place = METHODS[name]
-
-    def method(self: Tensor, other: Any) -> Any:
-        return in_place(self, other) if is_operand(other) else NotImplemented
-    return method
-
-
-def _subtraction(run: Any) -> Any:
-    def method(self: Tensor, other: Any) -> Any:
-        try:
-            return run(self, other)
-        except TypeError:
-            bool_subtraction_refused(self, other)
-            raise
-    return method
-
-
-def _power(self: Tensor, exponent: Any) -> Any:
-    return (_pow if isinstance(exponent, Tensor) else _pow_scalar)(self, exponent)
-
-
-def _power_of(self: Tensor, base: Any) -> Any:
-    return _pow_number(base, self)
-
-
-def _division_of(self: Tensor, other: Any) -> Any:
-    return mul.run(reciprocal(self), other)
-
-
-# symbol: run, run with operands swapped, in-place method
-OPERATORS: dict[str, tuple[Any, Any, str]] = {
-    "add": (_add, _swapped(_add), "add_"),
-    "sub": (_subtraction(_sub), _subtraction(_rsub), "sub_"),
-    "truediv": (_div, _division_of, "div_"),
-    "pow": (_power, _power_of, "pow_"),
-}
-PLAIN_OPERATORS = {"mul": mul, "floordiv": floor_divide, "mod": remainder, "and": bitwise_and,
-                   "or": bitwise_or, "xor": bitwise_xor, "lshift": bitwise_left_shift,
-                   "rshift": bitwise_right_shift}
-for _symbol, _function in PLAIN_OPERATORS.items():
-    _run = _function.run
-    OPERATORS[_symbol] = (_run, _swapped(_run), _function.__name__ + "_")
-for _symbol, (_forward, _backward, _in_place_name) in OPERATORS.items():
-    METHODS[f"__{_symbol}__"] = _forward
-    METHODS[f"__r{_symbol}__"] = _backward
-    METHODS[f"__i{_symbol}__"] = _augmented(_in_place_name)
-for _function in (eq, ne, lt, le, gt, ge):
-    METHODS[f"__{_function.__name__}__"] = _function.run
-METHODS["__neg__"] = neg
-METHODS["__pos__"] = positive
-METHODS["__abs__"] = abs
-
-
-def _inverted(self: Tensor) -> Tensor:
-    if self._array.dtype.kind not in "iub":
-        raise TypeError(errors.message(
-            "~ (operator.invert) is only implemented on integer and Boolean-type tensors",
-            fix="compare first: ~(x > 0)"))
-    return bitwise_not(self)
-
-
-METHODS["__invert__"] = _inverted

@@ -10,7 +10,6 @@ import numpy as np
 
 from kkori.core import errors
 from kkori.core.layout import CHANNELS_LAST_ORDER, contiguous_format, preserve_format
-from kkori.core.storage import offset_of
 from kkori.ops.table import METHODS, TORCH, method, op, public
 from kkori.tensor import Tensor, dimension, share
 
@@ -41,14 +40,15 @@ def fill_in(shape: Sequence[int], found: Sequence[int]) -> tuple[int, ...]:
             raise invalid_shape(shape, found)
         return tuple(shape)
     if list(shape).count(-1) > 1:
-        raise RuntimeError("only one dimension can be inferred")
+        raise RuntimeError(errors.message("only one dimension can be inferred"))
     rest = -prod(shape)
     if rest == 0 and count:
         raise invalid_shape(shape, found)
     if rest == 0:
-        raise RuntimeError(f"cannot reshape tensor of 0 elements into shape "
-                           f"{errors.of_shape(shape)} because the unspecified dimension size -1 "
-                           "can be any value and is ambiguous")
+        raise RuntimeError(errors.message(
+            f"cannot reshape tensor of 0 elements into shape "
+            f"{errors.of_shape(shape)} because the unspecified dimension size -1 "
+            "can be any value and is ambiguous"))
     if count % rest:
         raise invalid_shape(shape, found)
     return tuple(count // rest if n == -1 else n for n in shape)
@@ -100,9 +100,9 @@ def view(self: Tensor, *shape: Any, **named: Any) -> Tensor:
         return view_as_type(self, given[0])
     wanted = fill_in(lengths(given), self._array.shape)
     if not self._array.flags.c_contiguous and not viewable(self._array, wanted):
-        raise RuntimeError(
+        raise RuntimeError(errors.message(
             "view size is not compatible with input tensor's size and stride (at least one "
-            "dimension spans across two contiguous subspaces). Use .reshape(...) instead.")
+            "dimension spans across two contiguous subspaces). Use .reshape(...) instead."))
     return _reshape(self, wanted)
 
 
@@ -137,7 +137,8 @@ def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     shape = input._array.shape
     start, end = dimension(start_dim, len(shape)), dimension(end_dim, len(shape))
     if start > end:
-        raise RuntimeError("flatten() has invalid args: start_dim cannot come after end_dim")
+        raise RuntimeError(errors.message(
+            "flatten() has invalid args: start_dim cannot come after end_dim"))
     if not shape:
         return reshape_to(input, (1,))
     if start == end:
@@ -152,10 +153,11 @@ def unflatten(input: Tensor, dim: int, sizes: Any) -> Tensor:
     place = dimension(dim, len(shape))
     parts = lengths((sizes,))
     if not parts:
-        raise RuntimeError("unflatten: sizes must be non-empty")
+        raise RuntimeError(errors.message("unflatten: sizes must be non-empty"))
     if prod(parts) != shape[place] and -1 not in parts:
-        raise RuntimeError(f"unflatten: Provided sizes {list(parts)} don't multiply up to the "
-                           f"size of dim {place} ({shape[place]}) in the input tensor")
+        raise RuntimeError(errors.message(
+            f"unflatten: Provided sizes {list(parts)} don't multiply up to the "
+            f"size of dim {place} ({shape[place]}) in the input tensor"))
     return reshape_to(input, (*shape[:place], *fill_in(parts, (shape[place],)),
                               *shape[place + 1:]))
 
@@ -205,9 +207,9 @@ def expand(self: Tensor, *sizes: Any, implicit: bool = False, **named: Any) -> T
     ahead = len(wanted) - len(found)
     if -1 in wanted:
         if -1 in wanted[:max(ahead, 0)]:
-            raise RuntimeError(
+            raise RuntimeError(errors.message(
                 f"The expanded size of the tensor (-1) isn't allowed in a leading, non-existing "
-                f"dimension {wanted.index(-1)}")
+                f"dimension {wanted.index(-1)}"))
         wanted = tuple(found[d - ahead] if n == -1 else n for d, n in enumerate(wanted))
     return _expand(self, wanted)
 
@@ -265,7 +267,7 @@ def not_joined(shapes: list[tuple[int, ...]]) -> RuntimeError:
                     f"Mismatching argument at index {number} had {shape}; but expected shape "
                     f"should be broadcastable to {list(joined)}"))
         joined = np.broadcast_shapes(joined, shape)
-    raise AssertionError("these shapes do broadcast together")
+    raise AssertionError(errors.message("these shapes do broadcast together"))
 
 
 # Order of dimensions.
@@ -288,13 +290,13 @@ def permute(input: Tensor, dims: Any) -> Tensor:
     ndim = input._array.ndim
     wanted = lengths((dims,))
     if len(wanted) != ndim:
-        raise RuntimeError(
+        raise RuntimeError(errors.message(
             "permute(sparse_coo): number of dimensions in the tensor input does not match the "
             f"length of the desired ordering of dimensions i.e. input.dim() = {ndim} is not equal "
-            f"to len(dims) = {len(wanted)}")
+            f"to len(dims) = {len(wanted)}"))
     order = tuple(dimension(d, ndim) for d in wanted)
     if len(set(order)) != ndim:
-        raise RuntimeError("permute(): duplicate dims are not allowed.")
+        raise RuntimeError(errors.message("permute(): duplicate dims are not allowed."))
     return _permute(input, order)
 
 
@@ -316,8 +318,9 @@ def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
 def t(input: Tensor) -> Tensor:
     """A matrix transposed; vectors and numbers as they are (``torch.t``)."""
     if input._array.ndim > 2:
-        raise RuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is "
-                           f"{input._array.ndim}D")
+        raise RuntimeError(errors.message(
+            f"t() expects a tensor with <= 2 dimensions, but self is "
+            f"{input._array.ndim}D"))
     return _t(input)
 
 
@@ -340,12 +343,14 @@ def matrix_transposed(name: str, conjugate: bool) -> Any:
     def transposed(self: Tensor) -> Tensor:
         ndim = self._array.ndim
         if ndim < 2 and name != "H":
-            raise RuntimeError(f"tensor.{name} is only supported on matrices or batches of "
-                               f"matrices. Got {ndim}-D tensor.")
+            raise RuntimeError(errors.message(
+                f"tensor.{name} is only supported on matrices or batches of "
+                f"matrices. Got {ndim}-D tensor."))
         if name == "H" and ndim not in (0, 2):
             hint = " For batches of matrices, consider using tensor.mH" if ndim > 2 else ""
-            raise RuntimeError("tensor.H is only supported on matrices (2-D tensors). Got "
-                               f"{ndim}-D tensor.{hint}")
+            raise RuntimeError(errors.message(
+                "tensor.H is only supported on matrices (2-D tensors). Got "
+                f"{ndim}-D tensor.{hint}"))
         turned = _transpose(self, ndim - 2, ndim - 1) if ndim else self
         return turned.conj() if conjugate else turned
     return transposed
@@ -369,10 +374,10 @@ def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
             raise RuntimeError(errors.message(
                 f"movedim: repeated dim in `{name}` ({errors.of_shape(lengths((given,)))})"))
     if len(sources) != len(targets):
-        raise RuntimeError(
+        raise RuntimeError(errors.message(
             "movedim: Invalid source or destination dims: source "
             f"({errors.of_shape(lengths((source,)))} dims) should contain the same number of dims "
-            f"as destination ({errors.of_shape(lengths((destination,)))} dims)")
+            f"as destination ({errors.of_shape(lengths((destination,)))} dims)"))
     rest = iter(d for d in range(ndim) if d not in sources)
     place = dict(zip(targets, sources, strict=True))
     return _permute(input, tuple(place[d] if d in place else next(rest) for d in range(ndim)))
@@ -382,8 +387,9 @@ def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
 
 _unsqueeze = op("unsqueeze", lambda input, dim: np.expand_dims(input, dim), {
     "input": lambda g, input_shape: _reshape(g, input_shape)}, view=True)
-_squeeze = op("squeeze", lambda input, shape: input.reshape(shape), RESHAPE_GRADIENT, view=True,
-              node="SqueezeBackward0")
+SQUEEZE = [op(f"squeeze_{number}", lambda input, shape: input.reshape(shape), RESHAPE_GRADIENT,
+              view=True, node=f"SqueezeBackward{number}") for number in range(3)]
+_squeeze = SQUEEZE[0]
 
 
 @public(out=False, inplace=False)
@@ -459,13 +465,15 @@ def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
     size = input._array.shape[place]
     begin = int(start)
     if not -size <= begin <= size:
-        raise IndexError(f"start out of range (expected to be in range of [{-size}, {size}], but "
-                         f"got {begin})")
+        raise IndexError(errors.message(
+            f"start out of range (expected to be in range of [{-size}, {size}], but "
+            f"got {begin})"))
     begin = begin + size if begin < 0 else begin
     if length < 0:
-        raise RuntimeError("narrow(): length must be non-negative.")
+        raise RuntimeError(errors.message("narrow(): length must be non-negative."))
     if begin + length > size:
-        raise RuntimeError(f"start ({begin}) + length ({length}) exceeds dimension size ({size}).")
+        raise RuntimeError(errors.message(
+            f"start ({begin}) + length ({length}) exceeds dimension size ({size})."))
     return _narrow(input, place, begin, length)
 
 
@@ -473,67 +481,14 @@ def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
 def select(input: Tensor, dim: int, index: Any) -> Tensor:
     """One index of dimension `dim`, a view without it (``torch.select``)."""
     if not input._array.ndim:
-        raise IndexError("select() cannot be applied to a 0-dim tensor.")
+        raise IndexError(errors.message("select() cannot be applied to a 0-dim tensor."))
     place = dimension(dim, input._array.ndim)
     size, at = input._array.shape[place], int(index)
     if not -size <= at < size:
-        raise IndexError(f"select(): index {at} out of range for tensor of size "
-                         f"{errors.of_shape(input._array.shape)} at dimension {place}")
+        raise IndexError(errors.message(
+            f"select(): index {at} out of range for tensor of size "
+            f"{errors.of_shape(input._array.shape)} at dimension {place}"))
     return _select(input, place, at % size)
-
-
-def strided_view(array: Any, shape: Any, strides: Any, offset: Any) -> Any:
-    """A view of the buffer of `array` by strides and offset in elements."""
-    owner = array
-    while isinstance(owner.base, np.ndarray):
-        owner = owner.base
-    steps = tuple(s * array.itemsize for s in strides)
-    flat = np.ndarray((owner.size,), array.dtype, owner.reshape(-1, order="K") if not
-                      owner.flags.c_contiguous and not owner.flags.f_contiguous else owner.T
-                      if not owner.flags.c_contiguous else owner)
-    last = offset + sum(s * (n - 1) for s, n in zip(strides, shape, strict=True)) if prod(
-        shape) else 0
-    if last >= owner.size and prod(shape):
-        raise RuntimeError(
-            f"setStorage: sizes {errors.of_shape(shape)}, strides {errors.of_shape(strides)}, "
-            f"storage offset {offset}, and itemsize {array.itemsize} requiring a storage size of "
-            f"{(last + 1) * array.itemsize} are out of bounds for storage of size {owner.nbytes}")
-    return np.lib.stride_tricks.as_strided(flat[offset:], shape, steps)
-
-
-def strided_scatter(g: Any, base_shape: Any, shape: Any, strides: Any, offset: Any) -> Any:
-    """The gradient of a strided view: every element added to where it was read."""
-    flat = np.zeros(prod(base_shape), g.dtype)
-    places = np.full(shape, offset)
-    for d, (n, step) in enumerate(zip(shape, strides, strict=True)):
-        places += (np.arange(n) * step).reshape((-1,) + (1,) * (len(shape) - d - 1))
-    np.add.at(flat, places, g)
-    return flat.reshape(base_shape)
-
-
-_as_strided = op("as_strided", lambda input, shape, strides, offset: strided_view(
-    input, shape, strides, offset), {
-    "input": lambda g, input_shape, shape, strides, offset: _as_strided_back(
-        g, input_shape, shape, strides, offset)}, view=True)
-_as_strided_back = op("as_strided_backward", strided_scatter, {
-    "g": lambda g, shape, strides, offset: _as_strided(g, shape, strides, offset)})
-
-
-@public(out=False)
-def as_strided(input: Tensor, size: Any, stride: Any, storage_offset: int | None = None) -> Tensor:
-    """A view of the storage by strides, in elements (``torch.as_strided``)."""
-    offset = offset_of(input._array, input.shared_storage()) if storage_offset is None \
-        else storage_offset
-    return _as_strided(input, lengths((size,)), lengths((stride,)), offset)
-
-
-@public
-def as_strided_scatter(input: Tensor, src: Tensor, size: Any, stride: Any,
-                       storage_offset: int | None = None) -> Tensor:
-    """A copy of `input` with `src` written to the strided view of it."""
-    result = input.clone()
-    as_strided(result, size, stride, storage_offset or 0).copy_(src)
-    return result
 
 
 # Copies.
@@ -610,11 +565,11 @@ def cat(tensors: Any, dim: int = 0) -> Tensor:
     from kkori.ops.elementwise import same_type
     given = checked_tensors("cat", tensors)
     if not given:
-        raise ValueError("torch.cat(): expected a non-empty list of Tensors")
+        raise ValueError(errors.message("torch.cat(): expected a non-empty list of Tensors"))
     for place, tensor in enumerate(given):
         if not tensor._array.ndim:
-            raise RuntimeError(
-                f"zero-dimensional tensor (at position {place}) cannot be concatenated")
+            raise RuntimeError(errors.message(
+                f"zero-dimensional tensor (at position {place}) cannot be concatenated"))
     given = same_type(*given)
     parts = [tensor for tensor in given if not_legacy_empty(tensor)] or given[:1]
     place = dimension(dim, parts[0]._array.ndim)
@@ -632,8 +587,9 @@ def checked_tensors(name: str, tensors: Any) -> list[Tensor]:
     given = list(tensors)
     for place, tensor in enumerate(given):
         if not isinstance(tensor, Tensor):
-            raise TypeError(f"expected Tensor as element {place} in argument 0, but got "
-                            f"{type(tensor).__name__}")
+            raise TypeError(errors.message(
+                f"expected Tensor as element {place} in argument 0, but got "
+                f"{type(tensor).__name__}"))
     return given
 
 
@@ -643,8 +599,9 @@ def check_joinable(parts: list[Tensor], dim: int) -> None:
     for number, tensor in enumerate(parts):
         shape = tensor._array.shape
         if len(shape) != len(first):
-            raise RuntimeError(f"Tensors must have same number of dimensions: got {len(first)} "
-                               f"and {len(shape)}")
+            raise RuntimeError(errors.message(
+                f"Tensors must have same number of dimensions: got {len(first)} "
+                f"and {len(shape)}"))
         for d, (a, b) in enumerate(zip(first, shape, strict=True)):
             if d != dim and a != b:
                 raise RuntimeError(errors.message(
@@ -659,7 +616,7 @@ def stack(tensors: Any, dim: int = 0) -> Tensor:
     """Tensors of one shape joined along a new dimension (``torch.stack``)."""
     given = checked_tensors("stack", tensors)
     if not given:
-        raise RuntimeError("stack expects a non-empty TensorList")
+        raise RuntimeError(errors.message("stack expects a non-empty TensorList"))
     first = given[0]._array.shape
     for place, tensor in enumerate(given):
         if tensor._array.shape != first:
@@ -679,108 +636,3 @@ def stack_array(dim: Any, *tensors: Any) -> Any:
 
 
 _stack = op("stack", stack_array, stack_gradient)
-
-
-# Taking apart.
-
-def unbind_array(input: Any, dim: Any) -> Any:
-    return tuple(np.moveaxis(input, dim, 0)[k] if input.ndim > 1 else input[k, ...]
-                 for k in range(input.shape[dim]))
-
-
-def filled(gs: Any, shapes: Any) -> list[Tensor]:
-    """Gradients of several outputs with zeros for those that got none."""
-    some = next(g for g in gs if g is not None)
-    return [some.new_zeros(shape) if g is None else g
-            for g, shape in zip(gs, shapes, strict=True)]
-
-
-def unbind_gradient(gs: Any, input_shape: Any, dim: int) -> Tensor:
-    shape = input_shape[:dim] + input_shape[dim + 1:]
-    return stack(filled(gs, [shape] * len(gs)), dim)
-
-
-_unbind = op("unbind", unbind_array, {"input": unbind_gradient}, outputs=("parts",), view=True)
-
-
-@public(out=False)
-def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
-    """The slices along `dim`, views without it (``torch.unbind``)."""
-    if not input._array.ndim:
-        raise IndexError(errors.message(
-            f"Dimension specified as {dim} but tensor has no dimensions"))
-    return _unbind(input, dimension(dim, input._array.ndim))
-
-
-def split_array(input: Any, sizes: Any, dim: Any) -> Any:
-    ahead = (slice(None),) * dim
-    ends = np.cumsum(sizes).tolist()
-    return tuple(input[(*ahead, slice(end - size, end))]
-                 for size, end in zip(sizes, ends, strict=True))
-
-
-def split_gradient(gs: Any, input_shape: Any, sizes: Any, dim: int) -> Tensor:
-    shapes = [input_shape[:dim] + (size,) + input_shape[dim + 1:] for size in sizes]
-    return cat(filled(gs, shapes), dim)
-
-
-_split = op("split", split_array, {"input": split_gradient}, outputs=("parts",), view=True)
-
-
-@public(out=False)
-def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
-    """Parts along `dim`: of one size (the last may be shorter), or of given sizes."""
-    place = dimension(dim, tensor._array.ndim)
-    length = tensor._array.shape[place] if tensor._array.ndim else 0
-    if not tensor._array.ndim:
-        raise RuntimeError("split expects at least a 1-dimensional tensor")
-    if isinstance(split_size_or_sections, (int, np.integer)):
-        sizes = equal_parts(length, int(split_size_or_sections))
-    else:
-        sizes = [int(size) for size in split_size_or_sections]
-        if sum(sizes) != length or any(size < 0 for size in sizes):
-            raise RuntimeError(
-                f"split_with_sizes expects split_sizes to sum exactly to {length} (input tensor's "
-                f"size at dimension {place}), but got split_sizes={errors.of_shape(sizes)}")
-    return _split(tensor, tuple(sizes), place)
-
-
-def equal_parts(length: int, size: int) -> list[int]:
-    if size < 0:
-        raise RuntimeError(f"split expects split_size be non-negative, but got split_size={size}")
-    if size == 0 and length:
-        raise RuntimeError(f"split_size can only be 0 if dimension size is 0, but got dimension "
-                           f"size of {length}")
-    whole, rest = divmod(length, size) if size else (0, 0)
-    return [size] * whole + ([rest] if rest or not whole else [])
-
-
-@public(out=False)
-def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
-    """At most `chunks` parts of equal size along `dim` (``torch.chunk``)."""
-    if not input._array.ndim:
-        raise RuntimeError("chunk expects at least a 1-dimensional tensor")
-    if chunks <= 0:
-        raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
-    length = input._array.shape[dimension(dim, input._array.ndim)]
-    return split(input, max(-(-length // chunks), 1) if length else 0, dim)
-
-
-METHODS["split"] = lambda self, split_size, dim=0: split(self, split_size, dim)
-TORCH["split_with_sizes"] = METHODS["split_with_sizes"] = METHODS["split"]
-
-# Order of elements.
-
-_flip = op("flip", lambda input, dims: np.flip(input, dims).copy() if dims else input.copy(), {
-    "input": lambda g, dims: _flip(g, dims)})
-
-
-@public(method=False)
-def flip(input: Tensor, dims: Any) -> Tensor:
-    """Elements in reverse order along `dims`, a copy (``torch.flip``)."""
-    from kkori.ops.reduce import axes_of
-    chosen = lengths((dims,))
-    return _flip(input, axes_of(chosen, input._array.ndim) or ())
-
-
-METHODS["flip"] = lambda self, *dims: flip(self, lengths(dims))
