@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -27,7 +28,7 @@ for library in ("matplotlib", "pandas", "tqdm"):
 
 def kkori_run(script: Path, options: list[str], folder: Path) -> str:
     """What the script prints under `kkori run`, with `folder` as its working directory."""
-    paths = [str(TESTS.parent), os.environ.get("PYTHONPATH", "")]
+    paths = [str(TESTS.parent), str(COURSE), os.environ.get("PYTHONPATH", "")]
     changes = {
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),
         "PYTHONUTF8": "1",
@@ -99,3 +100,11 @@ def test_first_steps_is_a_notebook() -> None:
         assert cell["cell_type"] in ("markdown", "code")
         assert "".join(cell["source"]).strip()
         assert cell["cell_type"] == "markdown" or cell["outputs"] == []
+
+
+def test_first_steps_runs(tmp_path: Path) -> None:
+    notebook = shutil.copy(COURSE / "first_steps.ipynb", tmp_path)  # pictures are saved beside it
+    printed = kkori_run(Path(notebook), [], tmp_path)
+    for figure in ("grad_fn=<PowBackward0>", "tensor(16.)", "tensor([2.4452]", "tensor([[4.0036]]"):
+        assert figure in printed
+    assert len(list(tmp_path.glob("*.png"))) == 2
