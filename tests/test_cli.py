@@ -208,12 +208,14 @@ def test_shell_lines_and_magics(notebook, tmp_path):
 
 
 def test_names_from_ipython_need_no_ipython(notebook):
+    pytest.importorskip("matplotlib", reason="needs the `plot` extra")
     done = notebook(
         "from IPython.display import HTML, clear_output, display\nimport IPython",
         "display(1)\nclear_output()\nHTML('<b>bold</b>')", "IPython.get_ipython().system('echo x')",
+        "import matplotlib.pyplot as plt\nplt.plot([1, 2]);",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "1\n<IPython.core.display.HTML object>\nx\n"
+    assert done.stdout == "1\n<IPython.core.display.HTML object>\nx\n[saved lesson_cell_4.png]\n"
 
 
 def test_a_failing_cell_is_named(notebook):

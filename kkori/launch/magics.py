@@ -20,11 +20,22 @@ COMMANDS = {"ls", "ll", "cat", "mkdir", "rmdir", "rm", "cp", "mv", "pip", "conda
 SHOWN_ELSEWHERE = {"html", "HTML", "javascript", "js", "latex", "svg", "SVG", "markdown"}
 
 
+class Events:
+    """IPython's list of callbacks, to which matplotlib adds one; nothing here calls them."""
+
+    def register(self, event: str, function: Callable[..., Any]) -> None:
+        """Accept a callback."""
+
+    unregister = register
+
+
 class Shell:
     """What `get_ipython()` gives in a notebook run by kkori."""
 
+    config: dict[str, Any] = {}  # tqdm and others look here for Jupyter's own application
+
     def __init__(self, namespace: dict[str, Any], run_cell: Callable[[str], None]) -> None:
-        self.user_ns, self.run_cell = namespace, run_cell
+        self.user_ns, self.run_cell, self.events = namespace, run_cell, Events()
 
     # Shell lines
 

@@ -47,7 +47,7 @@ class Finder(MetaPathFinder):
     """Finds the borrowed names; the hook that Python's import system asks first."""
 
     def __init__(self) -> None:
-        self.loaded: dict[str, ModuleType] = {}
+        self.lent: dict[str, ModuleType] = {}
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         """A spec for borrowed names that kkori has, None for all others: the search goes on."""
@@ -56,7 +56,7 @@ class Finder(MetaPathFinder):
         module = self._find(name, target_of(name))
         if module is None:
             return None
-        return ModuleSpec(name, Lender(self, module), is_package=hasattr(module, "__path__"))
+        return ModuleSpec(name, Lender(self.lent, module), is_package=hasattr(module, "__path__"))
 
     def _find(self, name: str, own_name: str) -> ModuleType | None:
         parent, _, last = own_name.rpartition(".")
@@ -75,11 +75,11 @@ class Finder(MetaPathFinder):
 class Lender(Loader):
     """Hands out a module that is loaded already, and leaves it as it was."""
 
-    def __init__(self, finder: Finder, module: ModuleType) -> None:
-        self.finder, self.module = finder, module
+    def __init__(self, lent: dict[str, ModuleType], module: ModuleType) -> None:
+        self.lent, self.module = lent, module
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
-        """The module of kkori's; its own spec is remembered, for the import system replaces it."""
+        """The module itself; its own spec is remembered, for the import system replaces it."""
         self.own_spec = self.module.__spec__
         return self.module
 
@@ -87,7 +87,7 @@ class Lender(Loader):
         """Nothing is run: the module is ready. Give it its own spec back."""
         spec = module.__spec__
         assert spec is not None
-        self.finder.loaded[spec.name] = module
+        self.lent[spec.name] = module
         module.__spec__ = self.own_spec
 
 
@@ -127,7 +127,7 @@ def uninstall_as_torch() -> None:
     if _finder is None:
         return
     sys.meta_path.remove(_finder)
-    for name, module in _finder.loaded.items():
+    for name, module in _finder.lent.items():
         if sys.modules.get(name) is module:
             del sys.modules[name]
     _finder = None
