@@ -94,7 +94,7 @@ def geometry(tensor: Tensor) -> tuple[Any, Any, int]:
 
 
 def _tie_view(tensor: Tensor) -> None:
-    from kkori.ops.move import as_strided
+    from kkori.ops.strided import as_strided
     shape, strides, offset = geometry(tensor)
     base = tensor._base
     assert base is not None

@@ -9,6 +9,7 @@ import numpy as np
 from kkori.core import dtype as types
 from kkori.core import errors
 from kkori.ops import elementwise as el
+from kkori.ops.complex_numbers import complex
 from kkori.ops.table import public
 from kkori.tensor import Tensor
 
@@ -94,7 +95,7 @@ def corrcoef(input: Tensor) -> Tensor:
     spread = spread.real if spread.is_complex() else spread
     result = found / spread.unsqueeze(-1) / spread.unsqueeze(0)
     if result.is_complex():
-        return el.complex(el.clamp(result.real, -1, 1), el.clamp(result.imag, -1, 1))
+        return complex(el.clamp(result.real, -1, 1), el.clamp(result.imag, -1, 1))
     return el.clamp(result, -1, 1)
 
 

@@ -13,6 +13,7 @@ from kkori.core import errors, meta
 from kkori.core.dtype import dtype
 from kkori.core.layout import preserve_format, strided
 from kkori.core.meta import MetaArray
+from kkori.core.promotion import cast
 from kkori.core.size import contiguous_strides
 from kkori.ops.convert import cast_array
 from kkori.ops.move import lengths
@@ -314,7 +315,7 @@ def new_array(shape: Any, row: Any, place: Any, value: Any) -> Any:
     try:
         if value is None or value == 0:
             return np.zeros(shape, kind)
-        return np.full(shape, value, kind)
+        return np.full(shape, cast(value, types.of(kind)), kind)
     except (MemoryError, ValueError) as error:
         size = math.prod(shape) * kind.itemsize
         raise RuntimeError(f"[enforce fail at alloc_cpu.cpp] err == 0. DefaultCPUAllocator: can't "
@@ -499,7 +500,7 @@ def range_(start: Any = 0, end: Any = None, step: Any = 1, *, dtype: Any = None,
 TORCH["range"] = TORCH.pop("range_")
 
 
-@public(method=False)
+@public(method=False, overloaded=True)
 def linspace(start: Any, end: Any, steps: int, *, dtype: Any = None, layout: Any = strided,
              device: Any = None, requires_grad: bool = False) -> Tensor:
     """`steps` numbers from `start` to `end`, evenly spaced (``torch.linspace``).
@@ -541,7 +542,7 @@ def linspace_array(start: Any, end: Any, steps: int, row: dtype) -> Any:
     return np.where(places < half, up, down).astype(row.numpy)
 
 
-@public(method=False)
+@public(method=False, overloaded=True)
 def logspace(start: Any, end: Any, steps: int, base: float = 10.0, *, dtype: Any = None,
              layout: Any = strided, device: Any = None, requires_grad: bool = False) -> Tensor:
     """`base` to the powers of an even spacing (``torch.logspace``)."""
@@ -570,7 +571,7 @@ def eye(n: int, m: int | None = None, *, dtype: Any = None, layout: Any = stride
 def scalar_tensor(s: Any, *, dtype: Any = None, device: Any = None, layout: Any = None,
                   requires_grad: bool = False) -> Tensor:
     """A 0-dim tensor of a number."""
-    return finish(number_array(s, dtype or types.get_default_dtype()), device, requires_grad)
+    return finish(cast(s, dtype or types.get_default_dtype()), device, requires_grad)
 
 
 def is_tensor(obj: Any) -> bool:

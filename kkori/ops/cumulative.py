@@ -86,16 +86,17 @@ _cummin = op("cummin", extreme_with_places(np.minimum, np.less_equal),
 
 
 def logcumsumexp_array(input: Any, dim: Any) -> Any:
-    return np.logaddexp.accumulate(input, dim) if input.dtype.kind != "c" and input.ndim else \
-        complex_logcumsumexp(input, dim)
-
-
-def complex_logcumsumexp(input: Any, dim: Any) -> Any:
-    """The same for complex numbers, the largest real part taken out first."""
+    """Running logaddexp; complex numbers one step at a time, so that angles add up unbroken."""
     if not input.ndim:
         return input.copy()
-    top = input.real.max(dim, keepdims=True)
-    return np.log(np.add.accumulate(np.exp(input - top), dim)) + top
+    if input.dtype.kind != "c":
+        wide = input.astype(np.float32) if input.dtype.itemsize == 2 else input
+        return np.logaddexp.accumulate(wide, dim).astype(input.dtype, copy=False)
+    found = input.copy()
+    rows = np.moveaxis(found, dim, 0)
+    for place in range(1, len(rows)):
+        rows[place] = el.logaddexp_array(rows[place - 1], rows[place])
+    return found
 
 
 def logcumsumexp_gradient(g: Tensor, input: Tensor, out: Tensor, dim: int) -> Tensor:
@@ -104,7 +105,7 @@ def logcumsumexp_gradient(g: Tensor, input: Tensor, out: Tensor, dim: int) -> Te
         return g
     if input._array.dtype.kind == "c":
         return backwards_sum(g * el.conj(el.exp(-out)), dim) * el.conj(el.exp(input))
-    least = float(np.finfo(g._array.dtype).min)
+    least = types.finfo(g.dtype).min
     parts = []
     for sign in (1, -1):
         size = el.where(g * sign > 0, el.log(el.clamp(g * sign, 0)), least)

@@ -273,8 +273,8 @@ _div_trunc = binary("div_trunc", div_trunc_array, {"input": lambda g: zero(g),
                                                    "other": lambda g: zero(g)}, torch=False,
                     node="DivBackward2")
 floor_divide = binary("floor_divide", floor_divide_array,
-                      {"input": lambda g: zero(g), "other": lambda g: zero(g)}, node="NotImplemented",
-                      numbers="both")
+                      {"input": lambda g: zero(g), "other": lambda g: zero(g)},
+                      node="NotImplemented", numbers="both")
 remainder = binary("remainder", remainder_array,
                    {"input": lambda g: g,
                     "other": lambda g, input, other: -g * div(input, other,
@@ -355,8 +355,9 @@ def float_power(input: Any, exponent: Any) -> Tensor:
     complex_ = any(isinstance(v, builtins.complex) or isinstance(v, Tensor) and v.is_complex()
                    for v in (input, exponent))
     wide = types.complex128 if complex_ else types.float64
-    convert = (lambda v: v.to(wide) if isinstance(v, Tensor) else v)
-    return pow(convert(input), convert(exponent))
+    base, power = (value.to(wide) if isinstance(value, Tensor) else value
+                   for value in (input, exponent))
+    return pow(base, power)
 
 
 def larger_gradient(g: Tensor, input: Any, other: Any) -> Tensor:

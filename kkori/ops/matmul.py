@@ -150,6 +150,12 @@ def mm(input: Tensor, mat2: Tensor) -> Tensor:
 @public
 def mv(input: Tensor, vec: Tensor) -> Tensor:
     """Product of a matrix (n, m) and a vector (m) (``torch.mv``)."""
+    check_mv(input, vec)
+    return _mv(input, vec)
+
+
+def check_mv(input: Tensor, vec: Tensor) -> None:
+    """RuntimeError, in PyTorch's words, where a matrix and a vector do not fit."""
     a, b = sides(input, vec)
     if a.ndim != 2 or b.ndim != 1:
         raise RuntimeError(f"vector + matrix @ vector expected, got 1, {a.ndim}, {b.ndim}")
@@ -163,7 +169,6 @@ def mv(input: Tensor, vec: Tensor) -> Tensor:
             f"addmv input tensors must have the same dtype, but got {vec.dtype.alias}, "
             f"{input.dtype.alias}, and {vec.dtype.alias}",
             what=sides_text(input, vec), fix=type_hint(input, vec)))
-    return _mv(input, vec)
 
 
 @public
@@ -191,6 +196,12 @@ def vdot(input: Tensor, other: Tensor) -> Tensor:
 @public
 def bmm(input: Tensor, mat2: Tensor) -> Tensor:
     """Products of two batches of matrices (``torch.bmm``)."""
+    check_bmm(input, mat2)
+    return _bmm(input, mat2)
+
+
+def check_bmm(input: Tensor, mat2: Tensor) -> None:
+    """RuntimeError, in PyTorch's words, where two batches of matrices do not fit."""
     a, b = sides(input, mat2)
     for array, name in ((a, "batch1"), (b, "batch2")):
         if array.ndim != 3:
@@ -202,7 +213,6 @@ def bmm(input: Tensor, mat2: Tensor) -> Tensor:
         ))
     if a.dtype != b.dtype:
         raise scalar_types(input, mat2)
-    return _bmm(input, mat2)
 
 
 def scalar_types(input: Tensor, other: Tensor) -> RuntimeError:
@@ -296,49 +306,19 @@ def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: An
     return _addmm(input, mat1, mat2, beta, alpha)
 
 
-@public(inplace=True)
-def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
-    """``beta * input + alpha * mat @ vec`` (``torch.addmv``)."""
-    return added(input, mv(mat, vec), beta, alpha)
-
-
-@public(inplace=True)
-def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
-    """``beta * input + alpha * outer(vec1, vec2)`` (``torch.addr``)."""
-    return added(input, outer(vec1, vec2), beta, alpha)
-
-
-@public(inplace=True)
-def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1,
-            alpha: Any = 1) -> Tensor:
-    """``beta * input + alpha * batch1 @ batch2`` (``torch.baddbmm``)."""
-    return added(input, bmm(batch1, batch2), beta, alpha)
-
-
-@public(inplace=True)
-def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1,
-           alpha: Any = 1) -> Tensor:
-    """``beta * input + alpha * sum of batch1 @ batch2`` (``torch.addbmm``)."""
-    return added(input, bmm(batch1, batch2).sum(0), beta, alpha)
-
-
-def added(input: Tensor, product: Tensor, beta: Any, alpha: Any) -> Tensor:
-    """`beta * input + alpha * product`; with beta 0 `input` is not even looked at."""
-    product = product if alpha == 1 else product * alpha
-    if beta == 0:
-        return product + 0 * move._expand(input.new_zeros(()), product.shape)
-    return (input if beta == 1 else input * beta) + product
-
-
 @public(aliases=("ger",))
 def outer(input: Tensor, vec2: Tensor) -> Tensor:
     """All products of two vectors' elements, (n, m) (``torch.outer``)."""
+    check_vectors(input, vec2)
+    return input.unsqueeze(1) * vec2
+
+
+def check_vectors(input: Tensor, vec2: Tensor) -> None:
     for tensor in (input, vec2):
         if tensor._array.ndim != 1:
             raise RuntimeError(f"outer: Expected 1-D argument "
                                f"{'self' if tensor is input else 'vec2'}, but got "
                                f"{tensor._array.ndim}-D")
-    return input.unsqueeze(1) * vec2
 
 
 @public

@@ -65,12 +65,13 @@ def mode_place(input: Any, axis: Any, k: Any) -> Any:
     return np.expand_dims(found, axis)
 
 
-def row(name: str, choose: Any) -> Any:
-    return op(name, ranked(choose), {"input": picked_gradient}, outputs=OUTPUTS)
+def row(name: str, choose: Any, node: str | None = None) -> Any:
+    return op(name, ranked(choose), {"input": picked_gradient}, outputs=OUTPUTS, node=node)
 
 
 _kthvalue, _mode = row("kthvalue", kth_place), row("mode", mode_place)
-_median_dim, _nanmedian_dim = row("median_dim", median_place), row("nanmedian_dim", nanmedian_place)
+_median_dim = row("median_dim", median_place, "MedianBackward1")
+_nanmedian_dim = row("nanmedian_dim", nanmedian_place, "NanmedianBackward1")
 
 
 def shared_gradient(g: Tensor, input: Tensor, out: Tensor) -> Tensor:

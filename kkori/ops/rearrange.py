@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from kkori.core import dtype as types
 from kkori.core import errors
 from kkori.ops.indexed import _index_select
-from kkori.ops.move import flip, lengths, reshape_to
-from kkori.ops.table import TORCH, method, op, public
+from kkori.ops.move import lengths, reshape_to
+from kkori.ops.table import METHODS, TORCH, method, op, public
 from kkori.tensor import Tensor, dimension, wrap
 
 # Repetition.
@@ -106,6 +105,21 @@ def repeat_interleave(input: Tensor, repeats: Any = None, dim: int | None = None
 
 
 # Turning.
+
+_flip = op("flip", lambda input, dims: np.flip(input, dims).copy() if dims else input.copy(), {
+    "input": lambda g, dims: _flip(g, dims)})
+
+
+@public(method=False)
+def flip(input: Tensor, dims: Any) -> Tensor:
+    """Elements in reverse order along `dims`, a copy (``torch.flip``)."""
+    from kkori.ops.reduce import axes_of
+    chosen = lengths((dims,))
+    return _flip(input, axes_of(chosen, input._array.ndim) or ())
+
+
+METHODS["flip"] = lambda self, *dims: flip(self, lengths(dims))
+
 
 _roll = op("roll", lambda input, shifts, dims: np.roll(input, shifts, dims), {
     "input": lambda g, shifts, dims: _roll(g, tuple(-s for s in shifts), dims)})
@@ -217,40 +231,6 @@ def axis(dim: int, ndim: int) -> int:
     return dimension(dim, ndim)
 
 
-# Complex numbers as pairs.
-
-_view_as_real = op("view_as_real", lambda input: input[..., None].view(input.real.dtype), {
-    "input": lambda g: _view_as_complex(g.contiguous())}, view=True)
-_view_as_complex = op("view_as_complex", lambda input: input.view(
-    np.result_type(input.dtype, np.complex64))[..., 0], {
-    "input": lambda g: _view_as_real(g)}, view=True)
-
-
-@public(method=False, out=False)
-def view_as_real(input: Tensor) -> Tensor:
-    """Complex numbers as pairs of real ones in a last dimension of 2, a view."""
-    if input._array.dtype.kind != "c":
-        raise RuntimeError(errors.message("view_as_real is only supported for complex tensors"))
-    return _view_as_real(input)
-
-
-@public(method=False, out=False)
-def view_as_complex(input: Tensor) -> Tensor:
-    """Pairs of real numbers in a last dimension of 2 as complex ones, a view."""
-    array = input._array
-    if input.dtype.kind != types.FLOATING:
-        raise RuntimeError(errors.message(
-            "view_as_complex is only supported for half, float and double tensors, but got a "
-            f"tensor of scalar type: {input.dtype.alias}"))
-    if not array.ndim:
-        raise RuntimeError(errors.message("Input tensor must have one or more dimensions"))
-    if array.shape[-1] != 2:
-        raise RuntimeError(errors.message("Tensor must have a last dimension of size 2"))
-    if array.strides[-1] != array.itemsize:
-        raise RuntimeError(errors.message("Tensor must have a last dimension with stride 1"))
-    return _view_as_complex(input)
-
-
 # Other sizes.
 
 @method
@@ -281,4 +261,4 @@ def resize_as_(self: Tensor, the_template: Tensor, *, memory_format: Any = None)
 
 TORCH["resize_as_"] = resize_as_
 __all__ = ["repeat", "tile", "repeat_interleave", "roll", "rot90", "fliplr", "flipud", "unfold",
-           "view_as_real", "view_as_complex", "resize"]
+           "resize"]

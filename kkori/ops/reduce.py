@@ -124,8 +124,8 @@ def floating_needed(name: str, input: Tensor, dtype: Any) -> Tensor:
     input = to_type(input, dtype)
     if input._array.dtype.kind in "biu":
         which = "Input" if dtype is None else "Optional"
-        given = f"{name}(): could not infer output dtype. {which} dtype must be either a floating " \
-                f"point or complex dtype. Got: {input.dtype.alias}"
+        given = f"{name}(): could not infer output dtype. {which} dtype must be either a " \
+                f"floating point or complex dtype. Got: {input.dtype.alias}"
         raise RuntimeError(errors.message(given, fix="x.float().mean()"))
     return input
 
@@ -499,7 +499,7 @@ def sum_to_size(input: Tensor, *size: Any) -> Tensor:
     extra = len(found) - len(shape)
     axes = tuple(range(extra)) + tuple(
         d + extra for d, n in enumerate(shape) if n == 1 and found[d + extra] != 1)
-    if extra < 0 or [n for n in shape] != [
+    if extra < 0 or list(shape) != [
             1 if d + extra in axes else found[d + extra] for d, n in enumerate(shape)]:
         raise RuntimeError(
             f"size {{{errors.of_shape(shape)}}} is not expandable to size "

@@ -1,4 +1,4 @@
-"""Tensors put side by side, on grids and into blocks, and cut apart again."""
+"""Tensors put side by side, on grids and into blocks."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 
 from kkori.core import errors
 from kkori.ops.elementwise import same_type
-from kkori.ops.move import _slice, cat, checked_tensors, chunk, split, stack
-from kkori.ops.table import METHODS, TORCH, op, public
-from kkori.tensor import Tensor, dimension, wrap
+from kkori.ops.move import cat, checked_tensors, stack
+from kkori.ops.table import op, public
+from kkori.tensor import Tensor, wrap
 
 # At least so many dimensions.
 
@@ -194,94 +194,5 @@ def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> T
     return input.index_select(0, wrap(rows.reshape(-1))).reshape(rows.shape)
 
 
-# Apart.
-
-@public(out=False)
-def tensor_split(input: Tensor, indices_or_sections: Any = None, dim: int = 0, *,
-                 indices: Any = None, sections: Any = None,
-                 tensor_indices_or_sections: Any = None) -> tuple[Tensor, ...]:
-    """Views along `dim`: so many nearly equal parts, or cut at the given places."""
-    if not input._array.ndim:
-        raise RuntimeError(errors.message(
-            "tensor_split expected at least a 1-dimensional tensor, but got a tensor with 0 dims"))
-    wanted = next(value for value in (indices_or_sections, indices, sections,
-                                      tensor_indices_or_sections) if value is not None)
-    place = dimension(dim, input._array.ndim)
-    cuts = cut_places(wanted, input._array.shape[place])
-    bounds = list(zip([0, *cuts], [*cuts, None], strict=True))
-    return tuple(part_of(input, place, start, stop) for start, stop in bounds)
-
-
-def cut_places(wanted: Any, length: int) -> list[int]:
-    """Where to cut, of a number of parts or a list of places."""
-    if isinstance(wanted, Tensor):
-        if wanted._array.dtype != np.int64:
-            raise RuntimeError(errors.message(
-                "tensor_split expected tensor_indices_or_sections to have dtype of long, but got "
-                f"{wanted.dtype.alias}"))
-        wanted = wanted.tolist()
-    if not isinstance(wanted, int):
-        return [int(place) for place in wanted]
-    if wanted <= 0:
-        raise RuntimeError(errors.message(
-            f"number of sections must be larger than 0, got {wanted}"))
-    small, larger = divmod(length, wanted)
-    sizes = [small + 1] * larger + [small] * (wanted - larger)
-    return list(itertools.accumulate(sizes))[:-1]
-
-
-def part_of(input: Tensor, dim: int, start: int, stop: int | None) -> Tensor:
-    first, last, _ = slice(start, stop).indices(input._array.shape[dim])
-    return _slice(input, dim, first, max(first, last), 1)
-
-
-def split_along(name: str, least: int, dim: int) -> Any:
-    """torch.hsplit, torch.vsplit or torch.dsplit."""
-    def function(input: Tensor, indices_or_sections: Any = None, *, indices: Any = None,
-                 sections: Any = None) -> tuple[Tensor, ...]:
-        wanted = next((value for value in (indices_or_sections, indices, sections)
-                       if value is not None), None)
-        if isinstance(wanted, str):
-            raise TypeError(errors.message(
-                f"{name}() received an invalid combination of arguments - got (Tensor, str), but "
-                "expected one of:"))
-        ndim = input._array.ndim
-        if ndim < least:
-            raise RuntimeError(errors.message(
-                f"torch.{name} requires a tensor with at least {least} dimension, but got a "
-                f"tensor with {ndim} dimensions!"))
-        place = 0 if name == "hsplit" and ndim == 1 else dim
-        if isinstance(wanted, int):
-            check_divisible(name, wanted, input._array.shape[place], place)
-        return tensor_split(input, wanted, place)
-    function.__doc__ = f"Views along a dimension, equal parts or cut at places (``{name}``)."
-    return public(function, name=name, out=False)
-
-
-def check_divisible(name: str, parts: int, length: int, dim: int) -> None:
-    if parts <= 0 or length % parts:
-        raise RuntimeError(errors.message(
-            f"torch.{name} attempted to split along dimension {dim}, but the size of the "
-            f"dimension {length} is not divisible by the split_size {parts}!"))
-
-
-hsplit = split_along("hsplit", 1, 1)
-vsplit = split_along("vsplit", 2, 0)
-dsplit = split_along("dsplit", 3, 2)
-
-UNSAFE = {"unsafe_chunk": chunk, "unsafe_split": split, "unsafe_split_with_sizes": split}
-
-
-def owned(function: Any) -> Any:
-    """The same parts, each with memory of its own."""
-    def call(*args: Any, **options: Any) -> Any:
-        return tuple(part.clone() for part in function(*args, **options))
-    return call
-
-
-for _name, _function in UNSAFE.items():
-    TORCH[_name] = METHODS[_name] = owned(METHODS["split"] if _function is split else _function)
-
 __all__ = ["atleast_1d", "atleast_2d", "atleast_3d", "hstack", "vstack", "dstack", "column_stack",
-           "block_diag", "meshgrid", "cartesian_prod", "combinations", "tensor_split", "hsplit",
-           "vsplit", "dsplit"]
+           "block_diag", "meshgrid", "cartesian_prod", "combinations"]

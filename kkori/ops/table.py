@@ -113,7 +113,8 @@ def _camel(name: str) -> str:
 
 
 def op(name: str, array: Rule, grad: Any = None, *, outputs: Sequence[str] = (),
-       view: bool | str = False, node: str | None = None, kind: str = "general") -> Callable[..., Any]:
+       view: bool | str = False, node: str | None = None,
+       kind: str = "general") -> Callable[..., Any]:
     """A row whose array rule takes arrays and plain arguments; returns the function to call."""
     code = array.__code__
     args = code.co_varnames[:code.co_argcount]
@@ -389,7 +390,8 @@ def is_meta(*tensors: Tensor) -> bool:
 
 
 # The files of the table, in the order in which they build on one another.
-ROOMS = ("elementwise", "move", "reduce", "matmul", "fused", "index", "convert", "create",
+ROOMS = ("elementwise", "complex_numbers", "operators", "move", "strided", "split", "reduce",
+         "matmul", "fused", "index", "convert", "create",
          "scatter", "indexed", "masked", "sort", "ranks", "sets", "cumulative", "differences",
          "counting", "diagonal", "rearrange", "stacking", "contract",
          "products", "norms", "covariance", "compare", "sampling", "dropout", "activation", "loss",
