@@ -24,12 +24,13 @@ def scenario(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 def said(action: Callable[[], Any], whole: bool = False) -> str:
-    """The error that `action` raises: type and first line (or all of the text)."""
+    """The error that `action` raises: type and first line (or all lines but those we add)."""
     try:
         result = action()
     except Exception as error:
-        text = str(error)
-        return f"{type(error).__name__}: {text if whole else text.splitlines()[0]}"
+        lines = str(error).split("\n")
+        kept = [line for line in lines if not line.startswith(("  in ", "  at ", "  fix: "))]
+        return f"{type(error).__name__}: " + ("\n".join(kept) if whole else lines[0])
     return f"no error: {result!r}"
 
 
