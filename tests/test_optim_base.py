@@ -89,7 +89,7 @@ def bad_pre_hook(lib):
     try:
         optimizer.step()
     except RuntimeError as error:
-        return str(error).split("must return")[1]
+        return str(error).split("\n")[0].split("must return")[1]
 
 
 def own_default_required(lib):

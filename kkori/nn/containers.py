@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any
 
+from kkori.core import errors
 from kkori.nn.module import Module, indented, typename
 from kkori.nn.parameter import Parameter
 from kkori.tensor import Tensor
@@ -67,7 +68,7 @@ def key_at(modules: Module, idx: Any) -> str:
     try:
         return keys[operator.index(idx)]
     except IndexError:
-        raise IndexError(f"index {operator.index(idx)} is out of range") from None
+        raise IndexError(errors.message(f"index {operator.index(idx)} is out of range")) from None
 
 
 def _make_place(modules: Module, index: int) -> None:
@@ -120,10 +121,11 @@ class Sequential(Ordered):
     def insert(self, index: int, module: Module) -> Sequential:
         """Put `module` before number `index`."""
         if not isinstance(module, Module):
-            raise AssertionError(f"module should be of type: <class '{typename(Module)}'>")
+            raise AssertionError(errors.message(
+                f"module should be of type: <class '{typename(Module)}'>"))
         length = len(self)
         if not -length <= index <= length:
-            raise IndexError(f"Index out of range: {index}")
+            raise IndexError(errors.message(f"Index out of range: {index}"))
         index += length if index < 0 else 0
         _make_place(self, index)
         self._modules[str(index)] = module
@@ -138,8 +140,9 @@ class Sequential(Ordered):
 
 def _checked_sequential(other: Any) -> Any:
     if not isinstance(other, Sequential):
-        raise ValueError("add operator supports only objects of Sequential class, but "
-                         f"{_class(other)} is given.")
+        raise ValueError(errors.message(
+            "add operator supports only objects of Sequential class, but "
+            f"{_class(other)} is given."))
     return other
 
 
@@ -149,9 +152,11 @@ def _class(thing: Any) -> str:
 
 def _times(modules: Sequential, times: Any) -> range:
     if not isinstance(times, int):
-        raise TypeError(f"unsupported operand type(s) for *: {_class(modules)} and {_class(times)}")
+        raise TypeError(errors.message(
+            f"unsupported operand type(s) for *: {_class(modules)} and {_class(times)}"))
     if times <= 0:
-        raise ValueError(f"Non-positive multiplication factor {times} for {_class(modules)}")
+        raise ValueError(errors.message(
+            f"Non-positive multiplication factor {times} for {_class(modules)}"))
     return range(times)
 
 
@@ -207,18 +212,20 @@ def _runs(texts: list[str]) -> Iterator[tuple[str, str]]:
 
 def _check_iterable(complaint: str, values: Any) -> None:
     if not isinstance(values, Iterable) or isinstance(values, Tensor):
-        raise TypeError(f"{complaint}, but got {type(values).__name__}")
+        raise TypeError(errors.message(f"{complaint}, but got {type(values).__name__}"))
 
 
 def _pairs(owner: str, values: Any) -> Iterator[tuple[str, Any]]:
     """The (key, value) pairs of a sequence; TypeError or ValueError for an item that is none."""
     for number, pair in enumerate(values):
         if not isinstance(pair, Iterable):
-            raise TypeError(f"{owner} update sequence element #{number} should be Iterable; is"
-                            f"{type(pair).__name__}")
+            raise TypeError(errors.message(
+                f"{owner} update sequence element #{number} should be Iterable; is"
+                f"{type(pair).__name__}"))
         if len(pair) != 2:  # type: ignore[arg-type]
-            raise ValueError(f"{owner} update sequence element #{number} has length "
-                             f"{len(pair)}; 2 is required")  # type: ignore[arg-type]
+            raise ValueError(errors.message(
+                f"{owner} update sequence element #{number} has length "
+                f"{len(pair)}; 2 is required"))  # type: ignore[arg-type]
         yield pair[0], pair[1]  # type: ignore[index]
 
 
@@ -343,13 +350,13 @@ class ParameterList(Module):
         return _described(enumerate(self), lambda value: value.dtype)
 
     def __call__(self, *args: Any, **options: Any) -> Any:
-        raise RuntimeError("ParameterList should not be called.")
+        raise RuntimeError(errors.message("ParameterList should not be called."))
 
 
 def _place(idx: Any, length: int) -> str:
     number = operator.index(idx)
     if not -length <= number < length:
-        raise IndexError(f"index {number} is out of range")
+        raise IndexError(errors.message(f"index {number} is out of range"))
     return str(number % length)
 
 
@@ -364,9 +371,10 @@ class ParameterDict(Module):
 
     def _key_to_attr(self, key: Any) -> str:
         if not isinstance(key, str):
-            raise TypeError(
+            raise TypeError(errors.message(
                 "Index given to ParameterDict cannot be used as a key as it is not a string (type "
-                f"is '{type(key).__name__}'). Open an issue on github if you need non-string keys.")
+                f"is '{type(key).__name__}'). Open an issue on github if you need non-string "
+                "keys."))
         return key
 
     def __getitem__(self, key: str) -> Any:
@@ -459,7 +467,7 @@ class ParameterDict(Module):
         return _described(self.items(), typename)
 
     def __call__(self, input: Any) -> Any:
-        raise RuntimeError("ParameterDict should not be called.")
+        raise RuntimeError(errors.message("ParameterDict should not be called."))
 
     def __or__(self, other: Any) -> ParameterDict:
         merged = self.copy()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from kkori.autograd.mode import no_grad
+from kkori.core import errors
 from kkori.nn import functional as F
 from kkori.nn.layer import as_tuple
 from kkori.nn.lazy import LazyModuleMixin
@@ -72,20 +73,23 @@ class _ConvNd(Module):
 def _check(in_channels: int, out_channels: int, stride: tuple[int, ...], padding: Any,
            groups: int, padding_mode: str) -> None:
     if groups <= 0:
-        raise ValueError("groups must be a positive integer")
+        raise ValueError(errors.message("groups must be a positive integer"))
     if in_channels % groups != 0:
-        raise ValueError("in_channels must be divisible by groups")
+        raise ValueError(errors.message("in_channels must be divisible by groups"))
     if out_channels % groups != 0:
-        raise ValueError("out_channels must be divisible by groups")
+        raise ValueError(errors.message("out_channels must be divisible by groups"))
     if isinstance(padding, str):
         if padding not in PADDING_WORDS:
-            raise ValueError(f"Invalid padding string {padding!r}, should be one of "
-                             f"{PADDING_WORDS}")
+            raise ValueError(errors.message(
+                f"Invalid padding string {padding!r}, should be one of "
+                f"{PADDING_WORDS}"))
         if padding == "same" and any(step != 1 for step in stride):
-            raise ValueError("padding='same' is not supported for strided convolutions")
+            raise ValueError(errors.message(
+                "padding='same' is not supported for strided convolutions"))
     if padding_mode not in PADDING_MODES:
-        raise ValueError(f"padding_mode must be one of {PADDING_MODES}, but got "
-                         f"padding_mode='{padding_mode}'")
+        raise ValueError(errors.message(
+            f"padding_mode must be one of {PADDING_MODES}, but got "
+            f"padding_mode='{padding_mode}'"))
 
 
 def _weight_shape(conv: _ConvNd) -> tuple[int, ...]:
@@ -157,7 +161,8 @@ class _ConvTransposeNd(_ConvNd):
                  dilation: Any = 1, padding_mode: str = "zeros", device: Any = None,
                  dtype: Any = None) -> None:
         if padding_mode != "zeros":
-            raise ValueError(f'Only "zeros" padding mode is supported for {type(self).__name__}')
+            raise ValueError(errors.message(
+                f'Only "zeros" padding mode is supported for {type(self).__name__}'))
         dims = self._dims
         super().__init__(
             in_channels, out_channels, as_tuple(kernel_size, dims), as_tuple(stride, dims),
@@ -166,8 +171,9 @@ class _ConvTransposeNd(_ConvNd):
 
     def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
         if self.padding_mode != "zeros":
-            raise ValueError("Only `zeros` padding mode is supported for "
-                             f"ConvTranspose{self._dims}d")
+            raise ValueError(errors.message(
+                "Only `zeros` padding mode is supported for "
+                f"ConvTranspose{self._dims}d"))
         output_padding = self.output_padding
         if output_size is not None:
             output_padding = self._output_padding(input, list(output_size))
@@ -181,18 +187,18 @@ class _ConvTransposeNd(_ConvNd):
         if len(output_size) == outer + dims:
             output_size = output_size[outer:]
         if len(output_size) != dims:
-            raise ValueError(
+            raise ValueError(errors.message(
                 f"ConvTranspose{dims}D: for {input.dim()}D input, output_size must have {dims} or "
-                f"{outer + dims} elements (got {len(output_size)})")
+                f"{outer + dims} elements (got {len(output_size)})"))
         low = [(length - 1) * stride - 2 * padding + dilation * (kernel - 1) + 1
                for length, stride, padding, dilation, kernel in zip(
                    input.shape[outer:], self.stride, self.padding, self.dilation,
                    self.kernel_size, strict=True)]
         high = [length + stride - 1 for length, stride in zip(low, self.stride, strict=True)]
         if any(not a <= size <= b for a, size, b in zip(low, output_size, high, strict=True)):
-            raise ValueError(
+            raise ValueError(errors.message(
                 f"requested an output size of {output_size}, but valid sizes range from {low} to "
-                f"{high} (for an input of {input.size()[2:]})")
+                f"{high} (for an input of {input.size()[2:]})"))
         return [size - length for size, length in zip(output_size, low, strict=True)]
 
 
@@ -239,7 +245,7 @@ class _LazyConvXdMixin(LazyModuleMixin):
             return
         channels = self._get_in_channels(input)
         if channels % self.groups != 0:
-            raise ValueError("in_channels must be divisible by groups")
+            raise ValueError(errors.message("in_channels must be divisible by groups"))
         self.in_channels = channels
         with no_grad():
             self.weight.materialize(_weight_shape(self))
@@ -250,9 +256,9 @@ class _LazyConvXdMixin(LazyModuleMixin):
     def _get_in_channels(self: Any, input: Tensor) -> int:
         unbatched = self._dims + 1
         if input.dim() not in (unbatched, unbatched + 1):
-            raise RuntimeError(
+            raise RuntimeError(errors.message(
                 f"Expected {unbatched}D (unbatched) or {unbatched + 1}D (batched) input to "
-                f"{type(self).__name__}, but got input of size: {input.shape}")
+                f"{type(self).__name__}, but got input of size: {input.shape}"))
         return input.shape[0 if input.dim() == unbatched else 1]
 
     def _get_num_spatial_dims(self: Any) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kkori.core import errors
 from kkori.nn import functional as F
 from kkori.nn.layer import Layer
 
@@ -15,8 +16,8 @@ class _DropoutNd(Layer, shown="p={p}, inplace={inplace}", p=0.5, inplace=False):
 
     def prepare(self) -> None:
         if self.p < 0 or self.p > 1:
-            raise ValueError(
-                f"dropout probability has to be between 0 and 1, but got {self.p}")
+            raise ValueError(errors.message(
+                f"dropout probability has to be between 0 and 1, but got {self.p}"))
 
 
 class Dropout(_DropoutNd, function=F.dropout, passes=PASSES):

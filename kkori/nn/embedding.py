@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kkori.autograd.mode import no_grad
+from kkori.core import errors
 from kkori.nn import functional as F
 from kkori.nn import init
 from kkori.nn.module import Module
@@ -22,7 +23,7 @@ class _Table(Module):
               given: Tensor | None, freeze: bool, device: Any, dtype: Any) -> None:
         if padding_idx is not None:
             if not -rows <= padding_idx < rows:
-                raise AssertionError(f"{word} must be within num_embeddings")
+                raise AssertionError(errors.message(f"{word} must be within num_embeddings"))
             padding_idx %= rows
         self.num_embeddings, self.embedding_dim = rows, columns
         self.padding_idx = padding_idx
@@ -32,8 +33,8 @@ class _Table(Module):
             self.reset_parameters()
         else:
             if list(given.shape) != [rows, columns]:
-                raise AssertionError(
-                    "Shape of weight does not match num_embeddings and embedding_dim")
+                raise AssertionError(errors.message(
+                    "Shape of weight does not match num_embeddings and embedding_dim"))
             self.weight = Parameter(given, requires_grad=not freeze)
 
     def reset_parameters(self) -> None:
@@ -54,7 +55,7 @@ class _Table(Module):
 
 def _rows_and_columns(embeddings: Tensor) -> tuple[int, int]:
     if embeddings.dim() != 2:
-        raise AssertionError("Embeddings parameter is expected to be 2-dimensional")
+        raise AssertionError(errors.message("Embeddings parameter is expected to be 2-dimensional"))
     rows, columns = embeddings.shape
     return rows, columns
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from kkori.autograd.mode import no_grad
+from kkori.core import errors
 from kkori.ops.create import eye as eye_of
 from kkori.tensor import Tensor
 
@@ -28,11 +29,11 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     if nonlinearity in GAINS:
         return GAINS[nonlinearity]
     if nonlinearity != "leaky_relu":
-        raise ValueError(f"Unsupported nonlinearity {nonlinearity}")
+        raise ValueError(errors.message(f"Unsupported nonlinearity {nonlinearity}"))
     if param is None:
         param = 0.01
     elif isinstance(param, bool) or not isinstance(param, (int, float)):
-        raise ValueError(f"negative_slope {param} not a valid number")
+        raise ValueError(errors.message(f"negative_slope {param} not a valid number"))
     return math.sqrt(2.0 / (1 + param**2))
 
 
@@ -68,7 +69,7 @@ def zeros_(tensor: Tensor) -> Tensor:
 def eye_(tensor: Tensor) -> Tensor:
     """Fill a matrix with the identity."""
     if tensor.dim() != 2:
-        raise ValueError("Only tensors with 2 dimensions are supported")
+        raise ValueError(errors.message("Only tensors with 2 dimensions are supported"))
     with no_grad():
         return tensor.copy_(eye_of(*tensor.shape))
 
@@ -76,10 +77,10 @@ def eye_(tensor: Tensor) -> Tensor:
 def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
     """Fill the weight of a convolution so that it passes its input channels through."""
     if tensor.dim() not in (3, 4, 5):
-        raise ValueError("Only tensors with 3, 4, or 5 dimensions are supported")
+        raise ValueError(errors.message("Only tensors with 3, 4, or 5 dimensions are supported"))
     out_channels, in_channels, *kernel = tensor.shape
     if out_channels % groups != 0:
-        raise ValueError("dim 0 must be divisible by groups")
+        raise ValueError(errors.message("dim 0 must be divisible by groups"))
     middle = tuple(length // 2 for length in kernel)
     each = out_channels // groups
     with no_grad():
@@ -92,8 +93,8 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
 
 def _calculate_fan_in_and_fan_out(tensor: Tensor) -> tuple[int, int]:
     if tensor.dim() < 2:
-        raise ValueError(
-            "Fan in and fan out can not be computed for tensor with fewer than 2 dimensions")
+        raise ValueError(errors.message(
+            "Fan in and fan out can not be computed for tensor with fewer than 2 dimensions"))
     outputs, inputs, *kernel = tensor.shape
     field = math.prod(kernel)
     return inputs * field, outputs * field
@@ -103,7 +104,7 @@ def _calculate_correct_fan(tensor: Tensor, mode: str) -> int:
     mode = mode.lower()
     modes = ["fan_in", "fan_out"]
     if mode not in modes:
-        raise ValueError(f"Mode {mode} not supported, please use one of {modes}")
+        raise ValueError(errors.message(f"Mode {mode} not supported, please use one of {modes}"))
     return _calculate_fan_in_and_fan_out(tensor)[modes.index(mode)]
 
 
@@ -203,7 +204,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Any = None) -> Tenso
     """Rows (or columns) orthogonal and of length `gain` (Saxe et al. 2013)."""
     from kkori import linalg
     if tensor.dim() < 2:
-        raise ValueError("Only tensors with 2 or more dimensions are supported")
+        raise ValueError(errors.message("Only tensors with 2 or more dimensions are supported"))
     if tensor.numel() == 0 or tensor.is_meta:
         return tensor
     rows = tensor.shape[0]
@@ -220,7 +221,7 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any =
     """N(0, std²) with a share `sparsity` of zeros in each column (Martens 2010)."""
     from kkori.ops.random import randperm
     if tensor.dim() != 2:
-        raise ValueError("Only tensors with 2 dimensions are supported")
+        raise ValueError(errors.message("Only tensors with 2 dimensions are supported"))
     if tensor.is_meta:
         return tensor
     rows, columns = tensor.shape

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from kkori.autograd.mode import no_grad
+from kkori.core import errors
 from kkori.nn import functional as F
 from kkori.nn import init
 from kkori.nn.lazy import LazyModuleMixin
@@ -97,8 +98,8 @@ class Bilinear(Module):
 
     def reset_parameters(self) -> None:
         if self.in1_features <= 0:
-            raise ValueError(
-                f"in1_features must be > 0, but got (in1_features={self.in1_features})")
+            raise ValueError(errors.message(
+                f"in1_features must be > 0, but got (in1_features={self.in1_features})"))
         bound = 1 / math.sqrt(self.in1_features)
         for parameter in self.parameters():
             init.uniform_(parameter, -bound, bound)
@@ -138,7 +139,7 @@ class LazyLinear(LazyModuleMixin, Linear):
                 self.reset_parameters()
         if self.in_features == 0:
             if input.shape[-1] != self.weight.shape[-1]:
-                raise AssertionError(
+                raise AssertionError(errors.message(
                     f"The in_features inferred from input: {input.shape[-1]} is not equal to "
-                    f"in_features from self.weight: {self.weight.shape[-1]}")
+                    f"in_features from self.weight: {self.weight.shape[-1]}"))
             self.in_features = input.shape[-1]

@@ -74,12 +74,14 @@ class Module(Calls, Converts, Saves):
         here = self.__dict__
         if isinstance(value, Parameter):
             if "_modules" not in here:
-                raise AttributeError("cannot assign parameters before Module.__init__() call")
+                raise AttributeError(errors.message(
+                    "cannot assign parameters before Module.__init__() call"))
             _make_room(here, name, "_parameters")
             self.register_parameter(name, value)
         elif "_modules" not in here:
             if isinstance(value, Module):
-                raise AttributeError("cannot assign module before Module.__init__() call")
+                raise AttributeError(errors.message(
+                    "cannot assign module before Module.__init__() call"))
             object.__setattr__(self, name, value)
         elif name in here["_parameters"]:
             _only_none(value, f"parameter '{name}' (torch.nn.Parameter or None expected)")
@@ -117,13 +119,14 @@ class Module(Calls, Converts, Saves):
         _check_name(self, "parameter", "_parameters", name)
         if param is not None:
             if not isinstance(param, Parameter):
-                raise TypeError(f"cannot assign '{typename(param)}' object to parameter '{name}' "
-                                "(torch.nn.Parameter or None required)")
+                raise TypeError(errors.message(
+                    f"cannot assign '{typename(param)}' object to parameter '{name}' "
+                    "(torch.nn.Parameter or None required)"))
             if param.grad_fn is not None:
-                raise ValueError(
+                raise ValueError(errors.message(
                     f"Cannot assign non-leaf Tensor to parameter '{name}'. Model parameters must "
                     f"be created explicitly. To express '{name}' as a function of another Tensor, "
-                    "compute the value in the forward() method.")
+                    "compute the value in the forward() method."))
             param = registered("parameter", self, name, param)
         self._parameters[name] = param
 
@@ -131,8 +134,9 @@ class Module(Calls, Converts, Saves):
         """Add a tensor that is state but not trained; `persistent` ones are in the state dict."""
         _check_name(self, "buffer", "_buffers", name)
         if tensor is not None and not isinstance(tensor, Tensor):
-            raise TypeError(f"cannot assign '{typename(tensor)}' object to buffer '{name}' "
-                            "(torch Tensor or None required)")
+            raise TypeError(errors.message(
+                f"cannot assign '{typename(tensor)}' object to buffer '{name}' "
+                "(torch Tensor or None required)"))
         self._buffers[name] = registered("buffer", self, name, tensor)
         if persistent:
             self._non_persistent_buffers_set.discard(name)
@@ -142,9 +146,9 @@ class Module(Calls, Converts, Saves):
     def add_module(self, name: str, module: Module | None) -> None:
         """Add a child."""
         if module is not None and not isinstance(module, Module):
-            raise TypeError(f"{typename(module)} is not a Module subclass")
+            raise TypeError(errors.message(f"{typename(module)} is not a Module subclass"))
         if not isinstance(name, str):
-            raise TypeError(f"module name should be a string. Got {typename(name)}")
+            raise TypeError(errors.message(f"module name should be a string. Got {typename(name)}"))
         if hasattr(self, name) and name not in self._modules:
             raise KeyError(f"attribute '{name}' already exists")
         if "." in name:
@@ -165,20 +169,20 @@ class Module(Calls, Converts, Saves):
         for name in target.split(".") if target else ():
             module = _attribute(module, name)
             if not isinstance(module, Module):
-                raise AttributeError(f"`{name}` is not an nn.Module")
+                raise AttributeError(errors.message(f"`{name}` is not an nn.Module"))
         return module
 
     def set_submodule(self, target: str, module: Module, strict: bool = False) -> None:
         """Put `module` where `target` is (with `strict`, something must be there already)."""
         if target == "":
-            raise ValueError("Cannot set the submodule without a target name!")
+            raise ValueError(errors.message("Cannot set the submodule without a target name!"))
         if not isinstance(module, Module):
-            raise ValueError(f"`module` is not an nn.Module, found {type(module)}")
+            raise ValueError(errors.message(f"`module` is not an nn.Module, found {type(module)}"))
         path, _, name = target.rpartition(".")
         parent = self.get_submodule(path)
         if strict or hasattr(parent, name):
             if not isinstance(_attribute(parent, name), Module):
-                raise AttributeError(f"`{name}` is not an nn.Module")
+                raise AttributeError(errors.message(f"`{name}` is not an nn.Module"))
         setattr(parent, name, module)
 
     def get_parameter(self, target: str) -> Parameter:
@@ -186,7 +190,7 @@ class Module(Calls, Converts, Saves):
         path, _, name = target.rpartition(".")
         found = _attribute(self.get_submodule(path), name)
         if not isinstance(found, Parameter):
-            raise AttributeError(f"`{name}` is not an nn.Parameter")
+            raise AttributeError(errors.message(f"`{name}` is not an nn.Parameter"))
         return found
 
     def get_buffer(self, target: str) -> Tensor:
@@ -195,7 +199,7 @@ class Module(Calls, Converts, Saves):
         module = self.get_submodule(path)
         found = _attribute(module, name)
         if name not in module._buffers:
-            raise AttributeError(f"`{name}` is not a buffer")
+            raise AttributeError(errors.message(f"`{name}` is not a buffer"))
         return found
 
     # walks ----------------------------------------------------------------------------------
@@ -284,7 +288,7 @@ class Module(Calls, Converts, Saves):
     def train(self: T, mode: bool = True) -> T:
         """Set ``training`` here and below: what dropout and batch normalisation look at."""
         if not isinstance(mode, bool):
-            raise ValueError("training mode is expected to be boolean")
+            raise ValueError(errors.message("training mode is expected to be boolean"))
         self.training = mode
         for module in self.children():
             module.train(mode)
@@ -379,8 +383,9 @@ def _make_room(here: dict[str, Any], name: str, kept: str) -> None:
 
 def _set_buffer(module: Module, name: str, value: Any) -> None:
     if value is not None and not isinstance(value, Tensor):
-        raise TypeError(f"cannot assign '{typename(value)}' as buffer '{name}' "
-                        "(torch.nn.Buffer, torch.Tensor or None expected)")
+        raise TypeError(errors.message(
+            f"cannot assign '{typename(value)}' as buffer '{name}' "
+            "(torch.nn.Buffer, torch.Tensor or None expected)"))
     if isinstance(value, Buffer):
         persistent = value.persistent
     else:
@@ -390,9 +395,9 @@ def _set_buffer(module: Module, name: str, value: Any) -> None:
 
 def _check_name(module: Module, what: str, table: str, name: str) -> None:
     if table not in module.__dict__:
-        raise AttributeError(f"cannot assign {what} before Module.__init__() call")
+        raise AttributeError(errors.message(f"cannot assign {what} before Module.__init__() call"))
     if not isinstance(name, str):
-        raise TypeError(f"{what} name should be a string. Got {typename(name)}")
+        raise TypeError(errors.message(f"{what} name should be a string. Got {typename(name)}"))
     if "." in name:
         raise KeyError(f'{what} name can\'t contain "."')
     if name == "":
@@ -403,13 +408,13 @@ def _check_name(module: Module, what: str, table: str, name: str) -> None:
 
 def _attribute(module: Module, name: str) -> Any:
     if not hasattr(module, name):
-        raise AttributeError(f"{module._get_name()} has no attribute `{name}`")
+        raise AttributeError(errors.message(f"{module._get_name()} has no attribute `{name}`"))
     return getattr(module, name)
 
 
 def _only_none(value: Any, place: str) -> None:
     if value is not None:
-        raise TypeError(f"cannot assign '{typename(value)}' as {place}")
+        raise TypeError(errors.message(f"cannot assign '{typename(value)}' as {place}"))
 
 
 def _no_such_argument(name: str, args: tuple[Any, ...], options: dict[str, Any]) -> TypeError:

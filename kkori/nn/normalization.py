@@ -6,6 +6,7 @@ import warnings
 from numbers import Integral
 from typing import Any
 
+from kkori.core import errors
 from kkori.nn import functional as F
 from kkori.nn import init
 from kkori.nn.layer import Layer
@@ -75,7 +76,8 @@ class _NormBase(Module):
     def _check_input_dim(self, input: Tensor) -> None:
         if input.dim() not in self._dims:
             expected = " or ".join(f"{dim}D" for dim in self._dims)
-            raise ValueError(f"expected {expected} input (got {input.dim()}D input)")
+            raise ValueError(errors.message(
+                f"expected {expected} input (got {input.dim()}D input)"))
 
     def extra_repr(self) -> str:
         return ("{num_features}, eps={eps}, momentum={momentum}, affine={affine}, bias={use_bias}, "
@@ -141,9 +143,11 @@ class SyncBatchNorm(_BatchNorm):
 
     def _check_input_dim(self, input: Tensor) -> None:
         if input.dim() < 2:
-            raise ValueError(f"expected at least 2D input (got {input.dim()}D input)")
+            raise ValueError(errors.message(
+                f"expected at least 2D input (got {input.dim()}D input)"))
         if input.size(1) == 0:
-            raise ValueError("SyncBatchNorm number of input channels should be non-zero")
+            raise ValueError(errors.message(
+                "SyncBatchNorm number of input channels should be non-zero"))
 
     @classmethod
     def convert_sync_batchnorm(cls, module: Any, process_group: Any = None) -> Any:
@@ -184,8 +188,9 @@ class _InstanceNorm(_NormBase):
         if found == self.num_features:
             return
         if self.affine:
-            raise ValueError(f"expected input's size at dim={dim} to match num_features "
-                             f"({self.num_features}), but got: {found}.")
+            raise ValueError(errors.message(
+                f"expected input's size at dim={dim} to match num_features "
+                f"({self.num_features}), but got: {found}."))
         warnings.warn(
             f"input's size at dim={dim} does not match num_features. You can silence this warning "
             "by not passing in num_features, which is not used because affine=False", stacklevel=4)
@@ -357,8 +362,8 @@ class GroupNorm(Module):
                  device: Any = None, dtype: Any = None, *, bias: bool = True) -> None:
         super().__init__()
         if num_channels % num_groups != 0:
-            raise ValueError(
-                f"num_channels ({num_channels}) must be divisible by num_groups ({num_groups})")
+            raise ValueError(errors.message(
+                f"num_channels ({num_channels}) must be divisible by num_groups ({num_groups})"))
         self.num_groups, self.num_channels = num_groups, num_channels
         self.eps, self.affine = eps, affine
         _add_scale(self, affine, bias, num_channels, device=device, dtype=dtype)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from kkori.core import errors
 from kkori.ops.create import empty
 from kkori.tensor import Tensor, share
 
@@ -39,12 +40,12 @@ class Parameter(Tensor, metaclass=_ParameterType):
             return _subclassed(data, cls, requires_grad)
         detached = data.detach().requires_grad_(requires_grad)
         if type(detached) is not type(data):
-            raise RuntimeError(
+            raise RuntimeError(errors.message(
                 f"Creating a Parameter from an instance of type {type(data).__name__} requires "
                 "that detach() returns an instance of the same type, but return type "
                 f"{type(detached).__name__} was found instead. To use the type as a Parameter, "
                 "please correct the detach() semantics defined by its __torch_dispatch__() "
-                "implementation.")
+                "implementation."))
         detached._is_param = True
         return detached
 
@@ -72,8 +73,8 @@ def _subclassed(data: Tensor, cls: type, requires_grad: bool) -> Any:
     made.__class__ = cls
     if requires_grad:
         if not (made.is_floating_point() or made.is_complex()):
-            raise RuntimeError(
-                "Only Tensors of floating point and complex dtype can require gradients")
+            raise RuntimeError(errors.message(
+                "Only Tensors of floating point and complex dtype can require gradients"))
         made._requires_grad = True
     return made
 
@@ -115,16 +116,16 @@ class UninitializedTensorMixin:
 
     @property
     def shape(self) -> Any:
-        raise RuntimeError(
+        raise RuntimeError(errors.message(
             "Can't access the shape of an uninitialized parameter or buffer. This error usually "
             "happens in `load_state_dict` when trying to load an uninitialized parameter into an "
             "initialized one. Call `forward` to initialize the parameters before accessing their "
-            "attributes.")
+            "attributes."))
 
     def share_memory_(self) -> Any:
-        raise RuntimeError(
+        raise RuntimeError(errors.message(
             "Can't share memory on an uninitialized parameter or buffer. Call `forward` to "
-            "initialize the parameters before calling `module.share_memory()`.")
+            "initialize the parameters before calling `module.share_memory()`."))
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}>"

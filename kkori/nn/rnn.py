@@ -7,6 +7,7 @@ import numbers
 import warnings
 from typing import Any
 
+from kkori.core import errors
 from kkori.nn import init, recurrent
 from kkori.nn.module import Module
 from kkori.nn.parameter import Parameter
@@ -73,15 +74,17 @@ class RNNBase(Module):
     def check_input(self, input: Tensor, batch_sizes: Tensor | None) -> None:
         wanted = self._flat_weights[0].dtype
         if input.dtype != wanted:
-            raise ValueError(
+            raise ValueError(errors.message(
                 f"RNN input dtype ({input.dtype}) does not match weight dtype ({wanted}). Convert "
-                f"input: input.to({wanted}), or convert model: model.to({input.dtype})")
+                f"input: input.to({wanted}), or convert model: model.to({input.dtype})"))
         dims = 3 if batch_sizes is None else 2
         if input.dim() != dims:
-            raise RuntimeError(f"input must have {dims} dimensions, got {input.dim()}")
+            raise RuntimeError(errors.message(
+                f"input must have {dims} dimensions, got {input.dim()}"))
         if self.input_size != input.size(-1):
-            raise RuntimeError("input.size(-1) must be equal to input_size. Expected "
-                               f"{self.input_size}, got {input.size(-1)}")
+            raise RuntimeError(errors.message(
+                "input.size(-1) must be equal to input_size. Expected "
+                f"{self.input_size}, got {input.size(-1)}"))
 
     def get_expected_hidden_size(self, input: Tensor,
                                  batch_sizes: Tensor | None) -> tuple[int, ...]:
@@ -106,8 +109,9 @@ class RNNBase(Module):
         dims = 3 if batched else 2
         if hx.dim() != dims:
             kind = "batched" if batched else "unbatched"
-            raise RuntimeError(f"For {kind} {dims}-D input, hx should also be {dims}-D but got "
-                               f"{hx.dim()}-D tensor")
+            raise RuntimeError(errors.message(
+                f"For {kind} {dims}-D input, hx should also be {dims}-D but got "
+                f"{hx.dim()}-D tensor"))
 
     def _each_state(self, states: Any, change: Any) -> Any:
         return change(states)
@@ -117,8 +121,9 @@ class RNNBase(Module):
             return self._forward_packed(input, hx)
         if input.dim() not in (2, 3):
             tail = " tensor instead" if self.mode.startswith("RNN") else " instead"
-            raise ValueError(f"{self._kind()}: Expected input to be 2D or 3D, got "
-                             f"{input.dim()}D{tail}")
+            raise ValueError(errors.message(
+                f"{self._kind()}: Expected input to be 2D or 3D, got "
+                f"{input.dim()}D{tail}"))
         batched, batch_dim = input.dim() == 3, 0 if self.batch_first else 1
         if hx is not None:
             self._check_states(hx, batched)
@@ -195,8 +200,9 @@ def _shapes(module: RNNBase, layer: int) -> dict[str, tuple[int, ...]]:
 def _check_settings(module: RNNBase, dropout: Any) -> None:
     if (not isinstance(dropout, numbers.Number) or isinstance(dropout, bool)
             or not 0 <= dropout <= 1):  # type: ignore[operator]
-        raise ValueError("dropout should be a number in range [0, 1] representing the probability "
-                         "of an element being zeroed")
+        raise ValueError(errors.message(
+            "dropout should be a number in range [0, 1] representing the probability "
+            "of an element being zeroed"))
     if dropout > 0 and module.num_layers == 1:  # type: ignore[operator]
         warnings.warn(
             "dropout option adds dropout after all but last recurrent layer, so non-zero dropout "
@@ -206,19 +212,20 @@ def _check_settings(module: RNNBase, dropout: Any) -> None:
                        ("hidden_size", int)):
         value = getattr(module, name)
         if not isinstance(value, kind):
-            raise TypeError(f"{name} should be of type {kind.__name__}, got: "
-                            f"{type(value).__name__}")
+            raise TypeError(errors.message(
+                f"{name} should be of type {kind.__name__}, got: "
+                f"{type(value).__name__}"))
         if kind is int and value <= 0:
-            raise ValueError(f"{name} must be greater than zero")
+            raise ValueError(errors.message(f"{name} must be greater than zero"))
     if module.num_layers <= 0:
-        raise ValueError("num_layers must be greater than zero")
+        raise ValueError(errors.message("num_layers must be greater than zero"))
     if module.proj_size < 0:
-        raise ValueError(
-            "proj_size should be a positive integer or zero to disable projections")
+        raise ValueError(errors.message(
+            "proj_size should be a positive integer or zero to disable projections"))
     if module.proj_size >= module.hidden_size:
-        raise ValueError("proj_size has to be smaller than hidden_size")
+        raise ValueError(errors.message("proj_size has to be smaller than hidden_size"))
     if module.mode not in GATES:
-        raise ValueError(f"Unrecognized RNN mode: {module.mode}")
+        raise ValueError(errors.message(f"Unrecognized RNN mode: {module.mode}"))
 
 
 def _reset_uniformly(module: Module) -> None:
@@ -229,7 +236,8 @@ def _reset_uniformly(module: Module) -> None:
 
 def _no_projection(options: dict[str, Any]) -> None:
     if "proj_size" in options:
-        raise ValueError("proj_size argument is only supported for LSTM, not RNN or GRU")
+        raise ValueError(errors.message(
+            "proj_size argument is only supported for LSTM, not RNN or GRU"))
 
 
 class RNN(RNNBase):
@@ -243,8 +251,9 @@ class RNN(RNNBase):
         _no_projection(options)
         nonlinearity = args[3] if len(args) > 3 else options.pop("nonlinearity", "tanh")
         if nonlinearity not in ("tanh", "relu"):
-            raise ValueError(f"Unknown nonlinearity '{nonlinearity}'. Select from 'tanh' or "
-                             "'relu'.")
+            raise ValueError(errors.message(
+                f"Unknown nonlinearity '{nonlinearity}'. Select from 'tanh' or "
+                "'relu'."))
         super().__init__(f"RNN_{nonlinearity.upper()}", *args[:3], *args[4:], **options)
         self.nonlinearity = nonlinearity
 
@@ -294,9 +303,9 @@ class LSTM(RNNBase):
         dims = 3 if batched else 2
         if hx[0].dim() != dims or hx[1].dim() != dims:
             kind = "batched" if batched else "unbatched"
-            raise RuntimeError(
+            raise RuntimeError(errors.message(
                 f"For {kind} {dims}-D input, hx and cx should also be {dims}-D but got "
-                f"({hx[0].dim()}-D, {hx[1].dim()}-D) tensors")
+                f"({hx[0].dim()}-D, {hx[1].dim()}-D) tensors"))
 
     def _each_state(self, states: Any, change: Any) -> Any:
         return change(states[0]), change(states[1])
@@ -332,8 +341,8 @@ class RNNCellBase(Module):
         name = type(self).__name__
         for what, value in [("input", input), *states]:
             if value.dim() not in (1, 2):
-                raise ValueError(
-                    f"{name}: Expected {what} to be 1D or 2D, got {value.dim()}D instead")
+                raise ValueError(errors.message(
+                    f"{name}: Expected {what} to be 1D or 2D, got {value.dim()}D instead"))
         batched = input.dim() == 2
         if not batched:
             input = input.unsqueeze(0)
@@ -355,7 +364,7 @@ class RNNCell(RNNCellBase):
 
     def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
         if self.nonlinearity not in ("tanh", "relu"):
-            raise RuntimeError(f"Unknown nonlinearity: {self.nonlinearity}")
+            raise RuntimeError(errors.message(f"Unknown nonlinearity: {self.nonlinearity}"))
         relu = self.nonlinearity == "relu"
         cell = recurrent.rnn_relu_cell if relu else recurrent.rnn_tanh_cell
         return self._step(lambda x, states, *w: (cell(x, states[0], *w),), input,

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kkori.autograd.mode import no_grad
+from kkori.core.errors import message
 from kkori.nn.hooks import Hook, RemovableHandle, WrappedHook, register
 from kkori.nn.parameter import Parameter, is_lazy
 from kkori.tensor import Tensor
@@ -256,8 +257,12 @@ class Loading:
             errors = [f"{what} key(s) in state_dict: {_quoted(keys)}. "
                       for what, keys in listed if keys] + errors
         if errors:
-            raise RuntimeError("Error(s) in loading state_dict for {}:\n\t{}".format(
-                type(module).__name__, "\n\t".join(errors)))
+            report = "Error(s) in loading state_dict for {}:\n\t{}".format(
+                type(module).__name__, "\n\t".join(errors))
+            raise RuntimeError(message(report, fix=(
+                "build the module with the sizes that the state_dict was saved from"
+                if self.errors else
+                "net.load_state_dict(state, strict=False) loads what both have")))
 
 
 def _quoted(keys: list[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from kkori.core import errors
 from kkori.optim.arithmetic import sqrt
 from kkori.optim.checks import check_learning_rate, check_nonnegative
 from kkori.optim.optimizer import ParamsT
@@ -57,7 +58,7 @@ class Adadelta(RuleOptimizer):
     ) -> None:
         check_learning_rate(lr)
         if not 0.0 <= rho <= 1.0:
-            raise ValueError(f"Invalid rho value: {rho}")
+            raise ValueError(errors.message(f"Invalid rho value: {rho}"))
         check_nonnegative(epsilon=eps, weight_decay=weight_decay)
         defaults = {
             "lr": lr,

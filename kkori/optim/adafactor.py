@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import kkori
+from kkori.core import errors
 from kkori.optim.checks import check_learning_rate
 from kkori.optim.optimizer import ParamsT
 from kkori.optim.rule import RuleOptimizer
@@ -90,7 +91,7 @@ class Adafactor(RuleOptimizer):
     def _state_of(self, param: Tensor, fresh: dict[str, float]) -> dict[str, Any]:
         """Averages of rows and columns for matrices, of elements for vectors."""
         if param.is_complex():
-            raise RuntimeError("Adafactor does not support complex parameters")
+            raise RuntimeError(errors.message("Adafactor does not support complex parameters"))
         state = self.state[param]
         if state:
             return state

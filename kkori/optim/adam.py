@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from kkori.core import errors
 from kkori.optim.arithmetic import lerp, maximum, sqrt
 from kkori.optim.checks import (
     check_betas,
@@ -151,13 +152,12 @@ def _check_tensor_options(lr: Any, betas: tuple[Any, Any], uncapturable_foreach:
         if not isinstance(value, Tensor):
             continue
         if uncapturable_foreach:
-            raise ValueError(
-                f"{name} as a Tensor is not supported for capturable=False and foreach=True"
-            )
+            raise ValueError(errors.message(
+                f"{name} as a Tensor is not supported for capturable=False and foreach=True"))
         if value.numel() != 1:
-            raise ValueError(f"Tensor {name} must be 1-element")
+            raise ValueError(errors.message(f"Tensor {name} must be 1-element"))
 
 
 def _check_beta_kinds(betas: tuple[Any, Any]) -> None:
     if not any(all(isinstance(beta, kind) for beta in betas) for kind in (float, Tensor)):
-        raise ValueError("betas must be either both floats or both Tensors")
+        raise ValueError(errors.message("betas must be either both floats or both Tensors"))

@@ -13,7 +13,7 @@ __all__ = ["check_betas", "check_fused", "check_learning_rate", "check_nonnegati
 def check_learning_rate(lr: Any, message: str = "Invalid learning rate: ") -> None:
     """Raises ValueError unless ``lr`` is a number >= 0 or a tensor of one such number."""
     if isinstance(lr, Tensor) and lr.numel() != 1:
-        raise ValueError("Tensor lr must be 1-element")
+        raise ValueError(explained("Tensor lr must be 1-element"))
     if not 0.0 <= lr:
         raise ValueError(explained(f"{message}{lr}", fix="choose one above 0: lr=0.01"))
 
@@ -22,14 +22,14 @@ def check_nonnegative(**values: Any) -> None:
     """Raises ValueError naming the first value that is not >= 0."""
     for name, value in values.items():
         if not 0.0 <= value:
-            raise ValueError(f"Invalid {name} value: {value}")
+            raise ValueError(explained(f"Invalid {name} value: {value}"))
 
 
 def check_betas(betas: tuple[Any, Any]) -> None:
     """Raises ValueError unless both decay rates lie in [0, 1)."""
     for index in range(2):
         if not 0.0 <= betas[index] < 1.0:
-            raise ValueError(f"Invalid beta parameter at index {index}: {betas[index]}")
+            raise ValueError(explained(f"Invalid beta parameter at index {index}: {betas[index]}"))
 
 
 def check_fused(fused: bool | None, foreach: bool | None, differentiable: bool) -> None:
@@ -37,6 +37,6 @@ def check_fused(fused: bool | None, foreach: bool | None, differentiable: bool) 
     if not fused:
         return
     if differentiable:
-        raise RuntimeError("`fused` does not support `differentiable`")
+        raise RuntimeError(explained("`fused` does not support `differentiable`"))
     if foreach:
-        raise RuntimeError("`fused` and `foreach` cannot be `True` together.")
+        raise RuntimeError(explained("`fused` and `foreach` cannot be `True` together."))

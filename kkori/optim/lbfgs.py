@@ -7,6 +7,7 @@ from typing import Any
 
 import kkori
 from kkori.autograd.mode import enable_grad, no_grad
+from kkori.core import errors
 from kkori.optim.checks import check_learning_rate
 from kkori.optim.line_search import strong_wolfe
 from kkori.optim.optimizer import Optimizer, ParamsT
@@ -48,7 +49,8 @@ class LBFGS(Optimizer):
         }
         super().__init__(params, defaults)
         if len(self.param_groups) != 1:
-            raise ValueError("LBFGS doesn't support per-parameter options (parameter groups)")
+            raise ValueError(errors.message(
+                "LBFGS doesn't support per-parameter options (parameter groups)"))
         self._params = self.param_groups[0]["params"]
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -152,7 +154,7 @@ class LBFGS(Optimizer):
             run.grad = self._flat_grad()
             return 1
         if group["line_search_fn"] != "strong_wolfe":
-            raise RuntimeError("only 'strong_wolfe' is supported")
+            raise RuntimeError(errors.message("only 'strong_wolfe' is supported"))
         origin = [param.clone() for param in self._params]
         run.loss, run.grad, memory["t"], evaluations = strong_wolfe(
             lambda step: self._evaluate(closure, origin, step, direction),

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import kkori
+from kkori.core import errors
 from kkori.optim.arithmetic import lerp
 from kkori.optim.checks import check_learning_rate
 from kkori.optim.optimizer import ParamsT
@@ -46,9 +47,10 @@ def muon(
 def orthogonalize(matrix: Tensor, coefficients: Any, steps: int, eps: float) -> Tensor:
     """The nearest orthogonal matrix, roughly, by Newton and Schulz's iteration in bfloat16."""
     if steps >= 100:
-        raise ValueError("Number of steps must be less than 100 for computational efficiency")
+        raise ValueError(errors.message(
+            "Number of steps must be less than 100 for computational efficiency"))
     if len(coefficients) != 3:
-        raise ValueError("Coefficients must be a tuple of exactly 3 values")
+        raise ValueError(errors.message("Coefficients must be a tuple of exactly 3 values"))
     a, b, c = coefficients
     tall = matrix.size(0) > matrix.size(1)
     x = matrix.bfloat16()
@@ -86,9 +88,10 @@ class Muon(RuleOptimizer):
         check_learning_rate(lr, "Learning rate should be >= 0 but is: ")
         for name, value in {"momentum": momentum, "weight decay": weight_decay}.items():
             if not 0.0 <= value:
-                raise ValueError(f"{name} should be >= 0 but is: {value}")
+                raise ValueError(errors.message(f"{name} should be >= 0 but is: {value}"))
         if adjust_lr_fn is not None and adjust_lr_fn not in _ADJUSTMENTS:
-            raise ValueError(f"Adjust learning rate function {adjust_lr_fn} is not supported")
+            raise ValueError(errors.message(
+                f"Adjust learning rate function {adjust_lr_fn} is not supported"))
         defaults = {
             "lr": lr,
             "weight_decay": weight_decay,
@@ -102,10 +105,9 @@ class Muon(RuleOptimizer):
         super().__init__(params, defaults)
         for param in (param for group in self.param_groups for param in group["params"]):
             if param.ndim != 2:
-                raise ValueError(
+                raise ValueError(errors.message(
                     "Muon only supports 2D parameters whereas we found a parameter with size: "
-                    f"{param.size()}"
-                )
+                    f"{param.size()}"))
 
     def initial_state(self, group: dict[str, Any]) -> dict[str, float]:
         """A momentum of zero."""

@@ -94,9 +94,8 @@ def _run_pre_hooks(optimizer: Optimizer, step: Callable, args: tuple, kwargs: di
         if result is None:
             continue
         if not (isinstance(result, tuple) and len(result) == 2):
-            raise RuntimeError(
-                f"{step} must return None or a tuple of (new_args, new_kwargs), but got {result}."
-            )
+            raise RuntimeError(message(
+                f"{step} must return None or a tuple of (new_args, new_kwargs), but got {result}."))
         arguments, kwargs = result
     return arguments[1:], kwargs
 
@@ -287,16 +286,15 @@ class Optimizer:
         a group already; nothing has been added then.
         """
         if not isinstance(param_group, dict):
-            raise TypeError(f"param_group must be a dict, but got {type(param_group)}")
+            raise TypeError(message(f"param_group must be a dict, but got {type(param_group)}"))
         param_group["params"] = _as_list(param_group["params"])
         _split_names(param_group)
         self._check_params(param_group["params"])
         for name, default in self.defaults.items():
             if default is required and name not in param_group:
-                raise ValueError(
+                raise ValueError(message(
                     "parameter group didn't specify a value of required "
-                    f"optimization parameter {name}"
-                )
+                    f"optimization parameter {name}"))
             param_group.setdefault(name, default)
         self._check_group_is_new(param_group)
         self.param_groups.append(param_group)
@@ -330,10 +328,9 @@ class Optimizer:
         named = "param_names" in param_group
         for group in self.param_groups:
             if named != ("param_names" in group):
-                raise ValueError(
+                raise ValueError(message(
                     "all optimizer param groups should be with/without names. cannot add param "
-                    f"group {'with' if named else 'without'} names to the optimizer"
-                )
+                    f"group {'with' if named else 'without'} names to the optimizer"))
         if any(id(param) in new for group in self.param_groups for param in group["params"]):
             raise ValueError(message(
                 "some parameters appear in more than one parameter group",
@@ -378,10 +375,9 @@ def _as_list(params: Any) -> list[Any]:
     if isinstance(params, Tensor):
         return [params]
     if isinstance(params, set):
-        raise TypeError(
+        raise TypeError(message(
             "optimizer parameters need to be organized in ordered collections, but "
-            "the ordering of tensors in sets will change between runs. Please use a list instead."
-        )
+            "the ordering of tensors in sets will change between runs. Please use a list instead."))
     return list(params)
 
 
@@ -392,9 +388,8 @@ def _split_names(param_group: dict[str, Any]) -> None:
     if not names:
         return
     if len(names) != len(params):
-        raise ValueError(
-            "all optimizer params should be with/without names. Some param names are missing"
-        )
+        raise ValueError(message(
+            "all optimizer params should be with/without names. Some param names are missing"))
     param_group["params"] = [param for _, param in params]
     param_group["param_names"] = names
 

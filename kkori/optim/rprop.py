@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from kkori.core import errors
 from kkori.optim.arithmetic import clamp, sign, where
 from kkori.optim.checks import check_learning_rate
 from kkori.optim.optimizer import ParamsT
@@ -54,7 +55,7 @@ class Rprop(RuleOptimizer):
     ) -> None:
         check_learning_rate(lr)
         if not 0.0 < etas[0] < 1.0 < etas[1]:
-            raise ValueError(f"Invalid eta values: {etas[0]}, {etas[1]}")
+            raise ValueError(errors.message(f"Invalid eta values: {etas[0]}, {etas[1]}"))
         defaults = {
             "lr": lr,
             "etas": etas,

@@ -20,6 +20,7 @@ import numpy as np
 
 import kkori
 from kkori.autograd.mode import enable_grad, set_grad_enabled
+from kkori.core import errors
 from kkori.optim.optimizer import Optimizer
 from kkori.tensor import Tensor
 
@@ -115,10 +116,9 @@ class RuleOptimizer(Optimizer):
         return state
 
     def _refuse_capturable(self) -> None:
-        raise AssertionError(
+        raise AssertionError(errors.message(
             f"If capturable=True, {self._capturable_subjects} must be on "
-            f"supported devices: {self._capturable_devices}."
-        )
+            f"supported devices: {self._capturable_devices}."))
 
     def _update_arrays(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from kkori.core import errors
 from kkori.optim.checks import check_fused, check_learning_rate, check_nonnegative
 from kkori.optim.optimizer import ParamsT
 from kkori.optim.rule import RuleOptimizer
@@ -69,7 +70,8 @@ class SGD(RuleOptimizer):
         check_learning_rate(lr)
         check_nonnegative(momentum=momentum, weight_decay=weight_decay)
         if nesterov and (momentum <= 0 or dampening != 0):
-            raise ValueError("Nesterov momentum requires a momentum and zero dampening")
+            raise ValueError(errors.message(
+                "Nesterov momentum requires a momentum and zero dampening"))
         defaults = {
             "lr": lr,
             "momentum": momentum,

@@ -10,6 +10,7 @@ from typing import Any
 
 import kkori
 from kkori.autograd.mode import no_grad
+from kkori.core import errors
 from kkori.nn import Module
 from kkori.nn.normalization import _BatchNorm
 from kkori.optim.lr_scheduler.base import LRScheduler, Rate, per_group
@@ -32,9 +33,8 @@ MultiAverage = Callable[[list[Tensor], list[Tensor], Any], None]
 
 def _check_decay(decay: float) -> None:
     if decay < 0.0 or decay > 1.0:
-        raise ValueError(
-            f"Invalid decay value {decay} provided. Please provide a value in [0,1] range."
-        )
+        raise ValueError(errors.message(
+            f"Invalid decay value {decay} provided. Please provide a value in [0,1] range."))
 
 
 def get_ema_avg_fn(decay: float = 0.999) -> Average:
@@ -117,7 +117,8 @@ class AveragedModel(Module):
     ) -> None:
         super().__init__()
         if avg_fn is not None and multi_avg_fn is not None:
-            raise AssertionError("Only one of avg_fn and multi_avg_fn should be provided")
+            raise AssertionError(errors.message(
+                "Only one of avg_fn and multi_avg_fn should be provided"))
         self.module = deepcopy(model)
         if device is not None:
             self.module = self.module.to(device)
@@ -200,14 +201,12 @@ class SWALR(LRScheduler):
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["swa_lr"] = rate
         if anneal_strategy not in ("cos", "linear"):
-            raise ValueError(
-                f"anneal_strategy must be one of 'cos' or 'linear', instead got {anneal_strategy}"
-            )
+            raise ValueError(errors.message(
+                f"anneal_strategy must be one of 'cos' or 'linear', instead got {anneal_strategy}"))
         self._anneal_strategy = anneal_strategy
         if not isinstance(anneal_epochs, int) or anneal_epochs < 0:
-            raise ValueError(
-                f"anneal_epochs must be equal or greater than 0, got {anneal_epochs}"
-            )
+            raise ValueError(errors.message(
+                f"anneal_epochs must be equal or greater than 0, got {anneal_epochs}"))
         self.anneal_epochs = anneal_epochs
         super().__init__(optimizer, last_epoch)
 

@@ -9,6 +9,7 @@ from functools import wraps
 from typing import Any
 from weakref import ref
 
+from kkori.core import errors
 from kkori.optim.optimizer import Optimizer
 from kkori.tensor import Tensor
 
@@ -53,7 +54,7 @@ RESUME_ERROR = (
 def check_optimizer(optimizer: Any) -> None:
     """Raises TypeError for what is not an optimizer."""
     if not isinstance(optimizer, Optimizer):
-        raise TypeError(f"{type(optimizer).__name__} is not an Optimizer")
+        raise TypeError(errors.message(f"{type(optimizer).__name__} is not an Optimizer"))
 
 
 def copied(value: Any) -> Any:
@@ -80,10 +81,9 @@ def per_group(name: str, optimizer: Optimizer, value: Any) -> list[Any]:
     if not isinstance(value, (list, tuple)):
         value = [value] * count
     elif len(value) != count:
-        raise ValueError(
+        raise ValueError(errors.message(
             f"{name} must have the same length as optimizer.param_groups. "
-            f"{name} has {len(value)} values, param_groups has {count}."
-        )
+            f"{name} has {len(value)} values, param_groups has {count}."))
     return [copied(item) for item in value]
 
 

@@ -6,6 +6,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any
 
+from kkori.core import errors
 from kkori.optim.lr_scheduler.base import LRScheduler, group_values, write_rate
 from kkori.optim.lr_scheduler.plateau import ReduceLROnPlateau
 from kkori.optim.optimizer import Optimizer
@@ -23,21 +24,18 @@ class _CombinedLR(LRScheduler):
         name = type(self).__name__
         for index, scheduler in enumerate(schedulers):
             if not hasattr(scheduler, "optimizer"):
-                raise TypeError(
-                    f"{name} at index {index} should have `optimizer` as its attribute."
-                )
+                raise TypeError(errors.message(
+                    f"{name} at index {index} should have `optimizer` as its attribute."))
             if isinstance(scheduler, ReduceLROnPlateau):
-                raise ValueError(
+                raise ValueError(errors.message(
                     f"{name} does not support `ReduceLROnPlateau` scheduler as it requires "
                     "additional kwargs to be specified when calling `step`, but got one at index "
-                    f"{index} in the given schedulers sequence."
-                )
+                    f"{index} in the given schedulers sequence."))
             if optimizer != scheduler.optimizer:
-                raise ValueError(
+                raise ValueError(errors.message(
                     f"{name} expects all schedulers to belong to the same optimizer, but got "
                     f"scheduler {type(scheduler).__name__} at index {index} has "
-                    f"{scheduler.optimizer}, which is different from {type(optimizer).__name__}."
-                )
+                    f"{scheduler.optimizer}, which is different from {type(optimizer).__name__}."))
 
     def state_dict(self) -> dict[str, Any]:
         """Everything but the optimizer; the parts by their own state dicts."""
@@ -65,16 +63,14 @@ class SequentialLR(_CombinedLR):
         last_epoch: int = -1,
     ) -> None:
         if len(schedulers) < 1:
-            raise ValueError(
-                f"{type(self).__name__} expects at least one scheduler, but got no scheduler."
-            )
+            raise ValueError(errors.message(
+                f"{type(self).__name__} expects at least one scheduler, but got no scheduler."))
         self._check_parts(optimizer, schedulers)
         if len(milestones) != len(schedulers) - 1:
-            raise ValueError(
+            raise ValueError(errors.message(
                 "Sequential Schedulers expects number of schedulers provided to be one more than "
                 "the number of milestone points, but got number of schedulers "
-                f"{len(schedulers)} and the number of milestones to be equal to {len(milestones)}"
-            )
+                f"{len(schedulers)} and the number of milestones to be equal to {len(milestones)}"))
         self._schedulers = schedulers
         self._milestones = milestones
         self.last_epoch = last_epoch + 1
@@ -115,10 +111,9 @@ class ChainedScheduler(_CombinedLR):
         self, schedulers: Sequence[LRScheduler], optimizer: Optimizer | None = None
     ) -> None:
         if len(schedulers) < 1:
-            raise ValueError(
+            raise ValueError(errors.message(
                 f"{type(self).__name__} expects at least one scheduler to be chained, but got no "
-                "scheduler."
-            )
+                "scheduler."))
         optimizer = optimizer or schedulers[0].optimizer
         self._check_parts(optimizer, schedulers)
         self._schedulers = schedulers

@@ -7,6 +7,7 @@ import types
 from collections.abc import Callable
 from typing import Any
 
+from kkori.core import errors
 from kkori.optim.lr_scheduler.base import (
     LRScheduler,
     Rate,
@@ -26,9 +27,8 @@ class _MomentumCycle(LRScheduler):
         """Checks and remembers the bounds, one pair a group; starts at the upper one."""
         optimizer = self.optimizer
         if "momentum" not in optimizer.defaults and "betas" not in optimizer.defaults:
-            raise ValueError(
-                "optimizer must support momentum or beta1 with `cycle_momentum` option enabled"
-            )
+            raise ValueError(errors.message(
+                "optimizer must support momentum or beta1 with `cycle_momentum` option enabled"))
         self.use_beta1 = "betas" in optimizer.defaults
         bases = per_group("base_momentum", optimizer, base)
         maxima = per_group("max_momentum", optimizer, largest)
@@ -80,7 +80,7 @@ class CyclicLR(_MomentumCycle):
         self.optimizer = optimizer
         base_lrs = per_group("base_lr", optimizer, base_lr)
         if mode not in self._scales and scale_fn is None:
-            raise ValueError("mode is invalid and scale_fn is None")
+            raise ValueError(errors.message("mode is invalid and scale_fn is None"))
         if last_epoch == -1:
             for group, rate in zip(optimizer.param_groups, base_lrs, strict=True):
                 write_rate(group, rate)
@@ -169,11 +169,11 @@ class OneCycleLR(_MomentumCycle):
         self.optimizer = optimizer
         self.total_steps = _count_steps(total_steps, epochs, steps_per_epoch)
         if pct_start < 0 or pct_start > 1 or not isinstance(pct_start, float):
-            raise ValueError(f"Expected float between 0 and 1 pct_start, but got {pct_start}")
+            raise ValueError(errors.message(
+                f"Expected float between 0 and 1 pct_start, but got {pct_start}"))
         if anneal_strategy not in ("cos", "linear"):
-            raise ValueError(
-                f"anneal_strategy must be one of 'cos' or 'linear', instead got {anneal_strategy}"
-            )
+            raise ValueError(errors.message(
+                f"anneal_strategy must be one of 'cos' or 'linear', instead got {anneal_strategy}"))
         self._schedule_phases = _phases(self.total_steps, pct_start, three_phase)
         self._anneal_func_type = anneal_strategy
         rates = per_group("max_lr", optimizer, max_lr)
@@ -191,10 +191,9 @@ class OneCycleLR(_MomentumCycle):
         """The rates at this step; momentum is written on the way."""
         self._warn_unless_computing()
         if self.last_epoch > self.total_steps:
-            raise ValueError(
+            raise ValueError(errors.message(
                 f"Tried to step {self.last_epoch} times. "
-                f"The specified number of total steps is {self.total_steps}"
-            )
+                f"The specified number of total steps is {self.total_steps}"))
         phase, fraction = self._place()
         groups = self.optimizer.param_groups
         if self.cycle_momentum:
@@ -223,13 +222,14 @@ def _count_steps(total: int | None, epochs: int | None, steps_per_epoch: int | N
     if total is not None:
         return _positive("total_steps", total)
     if epochs is None or steps_per_epoch is None:
-        raise ValueError("You must define either total_steps OR (epochs AND steps_per_epoch)")
+        raise ValueError(errors.message(
+            "You must define either total_steps OR (epochs AND steps_per_epoch)"))
     return _positive("epochs", epochs) * _positive("steps_per_epoch", steps_per_epoch)
 
 
 def _positive(name: str, value: int) -> int:
     if not isinstance(value, int) or value <= 0:
-        raise ValueError(f"Expected positive integer {name}, but got {value}")
+        raise ValueError(errors.message(f"Expected positive integer {name}, but got {value}"))
     return value
 
 

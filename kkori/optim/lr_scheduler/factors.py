@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from kkori.core import errors
 from kkori.optim.lr_scheduler.base import LRScheduler, Rate, group_values
 from kkori.optim.optimizer import Optimizer
 
@@ -104,7 +105,8 @@ class ConstantLR(_FactorLR):
         last_epoch: int = -1,
     ) -> None:
         if factor > 1.0 or factor < 0:
-            raise ValueError("Constant multiplicative factor expected to be between 0 and 1.")
+            raise ValueError(errors.message(
+                "Constant multiplicative factor expected to be between 0 and 1."))
         self.factor = factor
         self.total_iters = total_iters
         super().__init__(optimizer, last_epoch)
@@ -131,12 +133,12 @@ class LinearLR(_FactorLR):
         last_epoch: int = -1,
     ) -> None:
         if start_factor > 1.0 or start_factor <= 0:
-            raise ValueError(
+            raise ValueError(errors.message(
                 "Starting multiplicative factor expected to be greater than 0 and less or "
-                "equal to 1."
-            )
+                "equal to 1."))
         if end_factor > 1.0 or end_factor < 0:
-            raise ValueError("Ending multiplicative factor expected to be between 0 and 1.")
+            raise ValueError(errors.message(
+                "Ending multiplicative factor expected to be between 0 and 1."))
         self.start_factor = start_factor
         self.end_factor = end_factor
         self.total_iters = total_iters
@@ -207,7 +209,8 @@ class _FunctionLR(LRScheduler):
         if not isinstance(lr_lambda, (list, tuple)):
             self.lr_lambdas = [lr_lambda] * count
         elif len(lr_lambda) != count:
-            raise ValueError(f"Expected {count} lr_lambdas, but got {len(lr_lambda)}")
+            raise ValueError(errors.message(
+                f"Expected {count} lr_lambdas, but got {len(lr_lambda)}"))
         else:
             self.lr_lambdas = list(lr_lambda)
         self._check_functions()
@@ -253,9 +256,8 @@ class MultiplicativeLR(_FunctionLR):
     def _check_functions(self) -> None:
         for function in self.lr_lambdas:
             if not callable(function):
-                raise TypeError(
-                    f"lr_lambda should be a function, but got {type(function).__name__}"
-                )
+                raise TypeError(errors.message(
+                    f"lr_lambda should be a function, but got {type(function).__name__}"))
 
     def get_lr(self) -> list[Rate]:
         """The present rates times the function's value now."""

@@ -6,6 +6,7 @@ import math
 import warnings
 from typing import Any, SupportsFloat
 
+from kkori.core import errors
 from kkori.optim.lr_scheduler.base import (
     EPOCH_WARNING,
     LRScheduler,
@@ -38,7 +39,7 @@ class ReduceLROnPlateau(LRScheduler):
         eps: float = 1e-8,
     ) -> None:
         if factor >= 1.0:
-            raise ValueError("Factor should be < 1.0.")
+            raise ValueError(errors.message("Factor should be < 1.0."))
         self.factor = factor
         check_optimizer(optimizer)
         self.optimizer = optimizer
@@ -57,16 +58,16 @@ class ReduceLROnPlateau(LRScheduler):
             self.default_min_lr: float | None = min_lr
             self.min_lrs = [min_lr] * count
         elif len(min_lr) != count:
-            raise ValueError(f"expected {count} min_lrs, got {len(min_lr)}")
+            raise ValueError(errors.message(f"expected {count} min_lrs, got {len(min_lr)}"))
         else:
             self.default_min_lr = None
             self.min_lrs = list(min_lr)
 
     def _init_is_better(self, mode: str, threshold: float, threshold_mode: str) -> None:
         if mode not in {"min", "max"}:
-            raise ValueError(f"mode {mode} is unknown!")
+            raise ValueError(errors.message(f"mode {mode} is unknown!"))
         if threshold_mode not in {"rel", "abs"}:
-            raise ValueError(f"threshold mode {threshold_mode} is unknown!")
+            raise ValueError(errors.message(f"threshold mode {threshold_mode} is unknown!"))
         self.mode_worse = math.inf if mode == "min" else -math.inf
         self.mode = mode
         self.threshold = threshold
@@ -123,12 +124,11 @@ class ReduceLROnPlateau(LRScheduler):
 
     def _grow_floors(self, count: int) -> None:
         if self.default_min_lr is None:
-            raise RuntimeError(
+            raise RuntimeError(errors.message(
                 f"The number of param groups in the `optimizer` ({count}) differs from when "
                 f"`ReduceLROnPlateau` was initialized ({len(self.min_lrs)}), usually due to a new "
                 "param group being added to the optimizer. Please modify the `min_lrs` field to "
-                "match the length of the `optimizer` param groups."
-            )
+                "match the length of the `optimizer` param groups."))
         self.min_lrs = [self.default_min_lr] * count
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

@@ -142,9 +142,8 @@ class DataLoader(Generic[T]):
 
     def __setattr__(self, name: str, value: Any) -> None:
         if self._initialized and name in self._fixed:
-            raise ValueError(
-                f"{name} attribute should not be set after {type(self).__name__} is initialized"
-            )
+            raise ValueError(message(
+                f"{name} attribute should not be set after {type(self).__name__} is initialized"))
         super().__setattr__(name, value)
 
     def __iter__(self) -> _BaseDataLoaderIter:
@@ -182,21 +181,19 @@ def _check_workers(
     num_workers: int, timeout: float, prefetch_factor: int | None, persistent_workers: bool
 ) -> None:
     if num_workers < 0:
-        raise ValueError(
+        raise ValueError(message(
             "num_workers option should be non-negative; "
-            "use num_workers=0 to disable multiprocessing."
-        )
+            "use num_workers=0 to disable multiprocessing."))
     if timeout < 0:
-        raise ValueError("timeout option should be non-negative")
+        raise ValueError(message("timeout option should be non-negative"))
     if num_workers == 0 and prefetch_factor is not None:
-        raise ValueError(
-            "prefetch_factor option could only be specified in multiprocessing."
-            "let num_workers > 0 to enable multiprocessing, otherwise set prefetch_factor to None."
-        )
+        raise ValueError(message(
+            "prefetch_factor option could only be specified in multiprocessing.let num_workers > 0 "
+            "to enable multiprocessing, otherwise set prefetch_factor to None."))
     if prefetch_factor is not None and prefetch_factor < 0:
-        raise ValueError("prefetch_factor option should be non-negative")
+        raise ValueError(message("prefetch_factor option should be non-negative"))
     if persistent_workers and num_workers == 0:
-        raise ValueError("persistent_workers option needs num_workers > 0")
+        raise ValueError(message("persistent_workers option needs num_workers > 0"))
 
 
 def _check_context(context: Any, num_workers: int) -> None:
@@ -204,23 +201,20 @@ def _check_context(context: Any, num_workers: int) -> None:
     if context is None:
         return
     if num_workers <= 0:
-        raise ValueError(
+        raise ValueError(message(
             "multiprocessing_context can only be used with multi-process loading "
-            f"(num_workers > 0), but got num_workers={num_workers}"
-        )
+            f"(num_workers > 0), but got num_workers={num_workers}"))
     import multiprocessing
 
     methods = multiprocessing.get_all_start_methods()
     if isinstance(context, str) and context not in methods:
-        raise ValueError(
+        raise ValueError(message(
             "multiprocessing_context option should specify a valid start method in "
-            f"{methods!r}, but got multiprocessing_context={context!r}"
-        )
+            f"{methods!r}, but got multiprocessing_context={context!r}"))
     if not isinstance(context, (str, multiprocessing.context.BaseContext)):
-        raise TypeError(
+        raise TypeError(message(
             "multiprocessing_context option should be a valid context object or a string "
-            f"specifying the start method, but got multiprocessing_context={context}"
-        )
+            f"specifying the start method, but got multiprocessing_context={context}"))
 
 
 def _check_stream(shuffle: Any, sampler: Any, batch_sampler: Any) -> None:
@@ -254,10 +248,9 @@ def _check_order(
                 fix="the batch sampler says it all: DataLoader(dataset, batch_sampler=batches)",
             ))
     elif batch_size is None and drop_last:
-        raise ValueError(
+        raise ValueError(message(
             "batch_size=None option disables auto-batching "
-            "and is mutually exclusive with drop_last"
-        )
+            "and is mutually exclusive with drop_last"))
 
 
 def _default_sampler(dataset: Any, streams: bool, shuffle: Any, generator: Any) -> Sampler:
@@ -339,7 +332,7 @@ class _SingleProcessDataLoaderIter(_BaseDataLoaderIter):
     def __init__(self, loader: DataLoader) -> None:
         super().__init__(loader)
         if self._timeout != 0:
-            raise AssertionError("_SingleProcessDataLoaderIter requires timeout == 0")
+            raise AssertionError(message("_SingleProcessDataLoaderIter requires timeout == 0"))
         # A stream is opened last: it may draw random numbers of its own.
         self._fetch = (self._dataset_fetcher or self._make_fetcher()).fetch
 
@@ -357,9 +350,8 @@ class _ThreadDataLoaderIter(_BaseDataLoaderIter):
     def __init__(self, loader: DataLoader) -> None:
         super().__init__(loader)
         if loader.prefetch_factor == 0:
-            raise AssertionError(
-                "prefetch_factor must be greater than 0 for MultiProcessingDataLoaderIter"
-            )
+            raise AssertionError(message(
+                "prefetch_factor must be greater than 0 for MultiProcessingDataLoaderIter"))
         self._ahead = loader.prefetch_factor * self._num_workers  # type: ignore[operator]
         self._in_order = loader.in_order
         self._pass = -1

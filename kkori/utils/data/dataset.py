@@ -84,17 +84,16 @@ class StackDataset(Dataset[Any]):
 
     def __init__(self, *args: Dataset, **kwargs: Dataset) -> None:
         if args and kwargs:
-            raise ValueError(
+            raise ValueError(message(
                 "Supported either ``tuple``- (via ``args``) or``dict``- (via ``kwargs``) like "
-                "input/output, but both types are given."
-            )
+                "input/output, but both types are given."))
         if not args and not kwargs:
-            raise ValueError("At least one dataset should be passed")
+            raise ValueError(message("At least one dataset should be passed"))
         self.datasets = args or kwargs
         parts = list(args or kwargs.values())
         self._length = len(parts[0])  # type: ignore[arg-type]
         if any(len(part) != self._length for part in parts):  # type: ignore[arg-type]
-            raise ValueError("Size mismatch between datasets")
+            raise ValueError(message("Size mismatch between datasets"))
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(self.datasets, dict):
@@ -118,10 +117,9 @@ def _batch_of(dataset: Any, indices: list) -> list:
         return [dataset[index] for index in indices]
     items = dataset.__getitems__(indices)
     if len(items) != len(indices):
-        raise ValueError(
+        raise ValueError(message(
             "Nested dataset's output size mismatch. "
-            f"Expected {len(indices)}, got {len(items)}"
-        )
+            f"Expected {len(indices)}, got {len(items)}"))
     return items
 
 
@@ -140,9 +138,9 @@ class ConcatDataset(Dataset[T]):
         super().__init__()
         self.datasets = list(datasets)
         if len(self.datasets) == 0:
-            raise AssertionError("datasets should not be an empty iterable")
+            raise AssertionError(message("datasets should not be an empty iterable"))
         if any(isinstance(part, IterableDataset) for part in self.datasets):
-            raise AssertionError("ConcatDataset does not support IterableDataset")
+            raise AssertionError(message("ConcatDataset does not support IterableDataset"))
         self.cumulative_sizes = self.cumsum(self.datasets)
 
     def __len__(self) -> int:
@@ -151,7 +149,8 @@ class ConcatDataset(Dataset[T]):
     def __getitem__(self, idx: int) -> T:
         if idx < 0:
             if -idx > len(self):
-                raise ValueError("absolute value of index should not exceed dataset length")
+                raise ValueError(message(
+                    "absolute value of index should not exceed dataset length"))
             idx = len(self) + idx
         part = bisect_right(self.cumulative_sizes, idx)
         start = self.cumulative_sizes[part - 1] if part else 0
@@ -178,7 +177,7 @@ class ChainDataset(IterableDataset):
     def _streams(self) -> Iterator[Any]:
         for dataset in self.datasets:
             if not isinstance(dataset, IterableDataset):
-                raise AssertionError("ChainDataset only supports IterableDataset")
+                raise AssertionError(message("ChainDataset only supports IterableDataset"))
             yield dataset
 
     def __iter__(self) -> Iterator[Any]:
@@ -201,13 +200,12 @@ class Subset(Dataset[T]):
         cls = type(self)
         own_item = cls.__getitem__ is not Subset.__getitem__
         if own_item and cls.__getitems__ is Subset.__getitems__:
-            raise NotImplementedError(
+            raise NotImplementedError(message(
                 f"{cls.__name__} overrides __getitem__ but not __getitems__. When subclassing "
                 "Subset and overriding __getitem__, you must also override __getitems__ to "
                 "ensure DataLoader works correctly with your custom logic. A simple "
                 "implementation:\n\ndef __getitems__(self, indices):\n"
-                "    return [self.__getitem__(idx) for idx in indices]"
-            )
+                "    return [self.__getitem__(idx) for idx in indices]"))
 
     def __getitem__(self, idx: Any) -> T:
         if isinstance(idx, list):
@@ -258,7 +256,7 @@ def random_split(
 def _from_fractions(fractions: Sequence[float], total: int) -> list[int]:
     for index, fraction in enumerate(fractions):
         if fraction < 0 or fraction > 1:
-            raise ValueError(f"Fraction at index {index} is not between 0 and 1")
+            raise ValueError(message(f"Fraction at index {index} is not between 0 and 1"))
     lengths = [math.floor(total * fraction) for fraction in fractions]
     for index in range(total - sum(lengths)):
         lengths[index % len(lengths)] += 1

@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 import kkori
+from kkori.core import errors
 
 __all__ = [
     "BatchSampler",
@@ -81,14 +82,12 @@ class RandomSampler(ArraySampler):
         self._num_samples = num_samples
         self.generator = generator
         if not isinstance(replacement, bool):
-            raise TypeError(
-                f"replacement should be a boolean value, but got replacement={replacement}"
-            )
+            raise TypeError(errors.message(
+                f"replacement should be a boolean value, but got replacement={replacement}"))
         if not isinstance(self.num_samples, int) or self.num_samples <= 0:
-            raise ValueError(
+            raise ValueError(errors.message(
                 "num_samples should be a positive integer value, "
-                f"but got num_samples={self.num_samples}"
-            )
+                f"but got num_samples={self.num_samples}"))
 
     @property
     def num_samples(self) -> int:
@@ -148,15 +147,13 @@ class WeightedRandomSampler(ArraySampler):
     ) -> None:
         check_count("num_samples", num_samples)
         if not isinstance(replacement, bool):
-            raise ValueError(
-                f"replacement should be a boolean value, but got replacement={replacement}"
-            )
+            raise ValueError(errors.message(
+                f"replacement should be a boolean value, but got replacement={replacement}"))
         row = kkori.as_tensor(weights, dtype=kkori.double)
         if len(row.shape) != 1:
-            raise ValueError(
+            raise ValueError(errors.message(
                 "weights should be a 1d sequence but given weights have shape "
-                f"{tuple(row.shape)}"
-            )
+                f"{tuple(row.shape)}"))
         self.weights = row
         self.num_samples = num_samples
         self.replacement = replacement
@@ -181,9 +178,8 @@ class BatchSampler(Sampler[list[int]]):
     ) -> None:
         check_count("batch_size", batch_size)
         if not isinstance(drop_last, bool):
-            raise ValueError(
-                f"drop_last should be a boolean value, but got drop_last={drop_last}"
-            )
+            raise ValueError(errors.message(
+                f"drop_last should be a boolean value, but got drop_last={drop_last}"))
         self.sampler = sampler
         self.batch_size = batch_size
         self.drop_last = drop_last
@@ -245,11 +241,10 @@ class DistributedSampler(Sampler[int]):
         drop_last: bool = False,
     ) -> None:
         if num_replicas is None or rank is None:
-            raise RuntimeError("Requires distributed package to be available")
+            raise RuntimeError(errors.message("Requires distributed package to be available"))
         if rank >= num_replicas or rank < 0:
-            raise ValueError(
-                f"Invalid rank {rank}, rank should be in the interval [0, {num_replicas - 1}]"
-            )
+            raise ValueError(errors.message(
+                f"Invalid rank {rank}, rank should be in the interval [0, {num_replicas - 1}]"))
         self.dataset = dataset
         self.num_replicas = num_replicas
         self.rank = rank
@@ -283,9 +278,8 @@ class DistributedSampler(Sampler[int]):
 def check_count(name: str, value: Any) -> None:
     """Raises ValueError for what is not a positive integer."""
     if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
-        raise ValueError(
-            f"{name} should be a positive integer value, but got {name}={value}"
-        )
+        raise ValueError(errors.message(
+            f"{name} should be a positive integer value, but got {name}={value}"))
 
 
 def random_seed(generator: Any) -> int:

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import kkori
+from kkori.core import errors
 from kkori.core import generator as generators
 from kkori.utils.data.fetch import make_fetcher
 
@@ -102,9 +103,8 @@ class Failure:
     def reraise(self) -> None:
         """Raises the same type of exception with both tracebacks in its text."""
         if not issubclass(self.kind, Exception):
-            raise RuntimeError(
-                f"DataLoader worker (pid(s) {threading.get_native_id()}) exited unexpectedly"
-            )
+            raise RuntimeError(errors.message(
+                f"DataLoader worker (pid(s) {threading.get_native_id()}) exited unexpectedly"))
         if getattr(self.kind, "message", None):
             raise self.kind(message=self.message)  # type: ignore[call-arg]
         try:
@@ -155,7 +155,8 @@ class WorkerPool:
             try:
                 return self.results.get(timeout=timeout)
             except Empty:
-                raise RuntimeError(f"DataLoader timed out after {timeout} seconds") from None
+                raise RuntimeError(errors.message(
+                    f"DataLoader timed out after {timeout} seconds")) from None
         while True:
             try:
                 return self.results.get(timeout=1.0)  # wakes up, so that Ctrl-C is seen anywhere
