@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import warnings
 from pathlib import Path
 
@@ -61,7 +62,8 @@ def plain(name, *args, **options):
     def make(lib, optimizer):
         return getattr(lib.optim.lr_scheduler, name)(optimizer, *args, **options)
 
-    make.__name__ = f"{name}{args or ''}{options or ''}"
+    # The same in every process, so without addresses: pytest-xdist compares these names.
+    make.__name__ = re.sub(" at 0x[0-9a-f]+", "", f"{name}{args or ''}{options or ''}")
     return make
 
 
