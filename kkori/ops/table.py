@@ -394,7 +394,8 @@ ROOMS = ("elementwise", "complex_numbers", "operators", "move", "strided", "spli
          "matmul", "fused", "index", "convert", "create",
          "scatter", "indexed", "masked", "sort", "ranks", "sets", "cumulative", "differences",
          "counting", "diagonal", "rearrange", "stacking", "contract",
-         "products", "norms", "covariance", "compare", "sampling", "dropout", "activation", "loss",
+         "products", "norms", "covariance", "compare", "copies",
+         "sampling", "dropout", "activation", "loss",
          "class_loss", "norm", "embedding", "conv", "pool", "linalg_public", "linalg_norms",
          "linalg_more", "linalg_legacy", "fft")
 LEGACY_TENSORS: dict[str, Any] = {}  # torch.FloatTensor and its like
