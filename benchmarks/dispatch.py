@@ -40,7 +40,7 @@ def gradient(torch: Any) -> Call:
 
 
 def linear_forward(torch: Any) -> Call:
-    layer, x = torch.nn.Linear(10, 10), torch.rand(100, 10)
+    layer, x = torch.nn.Linear(10, 10), torch.rand(10, 10)
     return lambda: layer(x)
 
 
