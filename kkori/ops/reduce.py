@@ -91,7 +91,14 @@ def mean_gradient(g: Tensor, input_shape: Any, axes: Any, keepdim: bool) -> Tens
 
 
 _mean = op("mean", mean_array, {"input": mean_gradient}, node="MeanBackward1")
-_mean_all = op("mean_all", lambda input: mean_array(input, None, False),
+def mean_all_array(input: Any) -> Any:
+    """The mean of everything, by the shortest way for the usual types."""
+    if input.dtype.kind == "f" and input.dtype.itemsize > 2 and input.size:
+        return np.add.reduce(input, axis=None) / input.size
+    return mean_array(input, None, False)
+
+
+_mean_all = op("mean_all", mean_all_array,
                {"input": lambda g, input_shape: mean_gradient(g, input_shape, None, False)},
                node="MeanBackward0")
 
