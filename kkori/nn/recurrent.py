@@ -14,6 +14,7 @@ from typing import Any
 from kkori.core import errors
 from kkori.nn import functional as F
 from kkori.ops.move import cat, stack
+from kkori.ops.recurrent import gru_gates, lstm_gates
 from kkori.tensor import Tensor
 
 __all__ = ["gru", "gru_cell", "lstm", "lstm_cell", "rnn_relu", "rnn_relu_cell", "rnn_tanh",
@@ -30,7 +31,8 @@ class Weights:
 
     def __init__(self, parameters: Sequence[Any], biased: bool, projected: bool = False) -> None:
         self.input, self.hidden = parameters[0], parameters[1]
-        self.input_bias, self.hidden_bias = parameters[2:4] if biased else (None, None)
+        self.input_bias: Any = parameters[2] if biased else None
+        self.hidden_bias: Any = parameters[3] if biased else None
         self.projection = parameters[-1] if projected else None
 
 
@@ -46,10 +48,9 @@ def _relu_step(part: Tensor, state: State, weights: Weights) -> State:
 
 
 def _lstm_step(part: Tensor, state: State, weights: Weights) -> State:
-    gates = part + F.linear(state[0], weights.hidden, weights.hidden_bias)
-    write, keep, candidate, show = gates.chunk(4, 1)
-    cell = keep.sigmoid() * state[1] + write.sigmoid() * candidate.tanh()
-    output = show.sigmoid() * cell.tanh()
+    hidden, cell = state
+    hidden_part = F.linear(hidden, weights.hidden, weights.hidden_bias)
+    output, cell = lstm_gates(part, hidden_part, cell)
     if weights.projection is not None:
         output = F.linear(output, weights.projection)
     return output, cell
@@ -57,12 +58,7 @@ def _lstm_step(part: Tensor, state: State, weights: Weights) -> State:
 
 def _gru_step(part: Tensor, state: State, weights: Weights) -> State:
     hidden = state[0]
-    reset_in, update_in, new_in = part.chunk(3, 1)
-    reset_h, update_h, new_h = F.linear(hidden, weights.hidden, weights.hidden_bias).chunk(3, 1)
-    reset = (reset_in + reset_h).sigmoid()
-    update = (update_in + update_h).sigmoid()
-    new = (new_in + reset * new_h).tanh()
-    return (hidden - new) * update + new,
+    return gru_gates(part, F.linear(hidden, weights.hidden, weights.hidden_bias), hidden),
 
 
 # Cells, as `torch.lstm_cell` and its like
