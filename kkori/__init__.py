@@ -73,7 +73,8 @@ def __getattr__(name: str) -> Any:
         if found is None:
             raise AttributeError(f"module 'torch' has no attribute '{name}'")
     else:
-        raise AttributeError(f"module 'torch' has no attribute '{name}'")
+        raise AttributeError(f"module 'torch' has no attribute '{name}'", name=name,
+                             obj=importlib.import_module(__name__))
     globals()[name] = found
     return found
 

@@ -291,7 +291,7 @@ class Tensor(Bound):
         return tensor_repr(self, tensor_contents=tensor_contents)
 
     def __format__(self, spec: str) -> str:
-        if self._array.ndim == 0 and not isinstance(self._array, MetaArray):
+        if self.__class__ is Tensor and not self._array.ndim and not self.is_meta:
             return format(self._array.item(), spec)
         return object.__format__(self, spec)
 

@@ -62,6 +62,8 @@ def test_format_of_many_numbers():
     assert f"{ones}" == "tensor([1., 1.])"
     with pytest.raises(TypeError, match="unsupported format string passed to Tensor.__format__"):
         f"{ones:.3f}"
+    with pytest.raises(TypeError, match="unsupported format string passed to Parameter.__format__"):
+        f"{kkori.nn.Parameter(kkori.ones(())):.3f}"
 
 
 def test_options_hold_until_changed_back():

@@ -68,7 +68,8 @@ class Module(Calls, Converts, Saves):
                 return table
         elif name == "_has_call_hooks":  # a call before Module.__init__(): PyTorch looks for this
             name = "_backward_hooks"
-        raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
+        raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'",
+                             name=name, obj=self)
 
     def __setattr__(self, name: str, value: Any) -> None:
         here = self.__dict__

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from kkori.tensor import Tensor
 
-__all__ = ["get_printoptions", "printoptions", "set_printoptions", "tensor_format", "tensor_repr"]
+__all__ = ["get_printoptions", "printoptions", "set_printoptions", "tensor_repr"]
 
 
 class PrintOptions:
@@ -128,15 +128,6 @@ def _is_parameter(tensor: Tensor) -> bool:
     """Whether it is a Parameter; where `nn` was never imported there are none."""
     module = sys.modules.get("kkori.nn.parameter")
     return module is not None and isinstance(tensor, module.Parameter)
-
-
-def tensor_format(tensor: Tensor, spec: str) -> str:
-    """The text of `format(tensor, spec)`: one number takes any format a Python number takes."""
-    from kkori.tensor import Tensor
-
-    if tensor.dim() == 0 and not tensor.is_meta and type(tensor) is Tensor:
-        return format(tensor.detach().item(), spec)
-    return object.__format__(tensor, spec)
 
 
 # --- values ---------------------------------------------------------------------------------------
