@@ -5,9 +5,10 @@ from __future__ import annotations
 import linecache
 import os
 import sys
+import warnings
 from typing import Any
 
-__all__ = ["explained", "inside", "message", "user_line"]
+__all__ = ["explained", "inside", "message", "user_line", "warn"]
 
 PLAIN = (RuntimeError, ValueError, TypeError, IndexError, NotImplementedError)
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
@@ -52,6 +53,18 @@ def message(first: str, *, what: str = "", fix: str = "") -> Text:
     rest = [f"  {line}" for line in what.splitlines()]
     rest += _place(user_line())
     return _text(first, "", (*rest, *_fix(fix or _hint(first))))
+
+
+def warn(first: str, *, what: str = "", fix: str = "") -> None:
+    """A UserWarning at the user's line, wherever in kkori it comes from: `first`, what, one fix."""
+    text = "\n".join([first, *(f"  {line}" for line in what.splitlines()), *_fix(fix)])
+    frame = _user_frame()
+    if frame is None:
+        warnings.warn(text, stacklevel=2)
+        return
+    known = frame.f_globals.setdefault("__warningregistry__", {})
+    warnings.warn_explicit(text, UserWarning, frame.f_code.co_filename, frame.f_lineno,
+                           registry=known)
 
 
 def _hint(first: str) -> str:

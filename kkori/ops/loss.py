@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -412,14 +413,20 @@ def pair(input: Tensor, target: Tensor, kernel: str | None = None) -> Any:
 
 def warn_of_shapes(input: Tensor, target: Tensor) -> None:
     """A warning at the user's line; RuntimeError where the shapes do not even broadcast."""
-    warnings.warn(
+    first, second = input._array.shape, target._array.shape
+    try:
+        shape, differ = np.broadcast_shapes(first, second), None
+    except ValueError:
+        shape, differ = (), errors.not_broadcastable((first, second))
+    errors.warn(
         f"Using a target size ({target.size()}) that is different to the input size "
         f"({input.size()}). This will likely lead to incorrect results due to broadcasting. "
-        "Please ensure they have the same size.", stacklevel=4)
-    try:
-        np.broadcast_shapes(input._array.shape, target._array.shape)
-    except ValueError:
-        raise errors.not_broadcastable((input._array.shape, target._array.shape)) from None
+        "Please ensure they have the same size.",
+        what="" if differ else f"they broadcast to {errors.of_shape(shape)}: "
+             f"{math.prod(shape)} differences, not {math.prod(first)}",
+        fix="target.reshape(input.shape)" if math.prod(first) == math.prod(second) else "")
+    if differ is not None:
+        raise differ
 
 
 def weighed(values: Tensor, weight: Tensor, input: Tensor, reduction: str,

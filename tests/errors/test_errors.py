@@ -145,3 +145,13 @@ def test_an_error_of_the_users_own_passes_unchanged():
 
     with pytest.raises(ValueError, match="^not today$"):
         Strict()(kkori.ones(1))
+
+
+def test_the_broadcasting_warning_is_given_at_the_users_line():
+    layer, x, y = kkori.nn.Linear(1, 1), kkori.ones(10, 1), kkori.ones(10)
+    with pytest.warns(UserWarning) as caught:
+        kkori.nn.MSELoss()(layer(x), y)
+    (warning,) = caught
+    assert warning.filename == __file__
+    assert "  they broadcast to [10, 10]: 100 differences, not 10" in str(warning.message)
+    assert "  fix: target.reshape(input.shape)" in str(warning.message)
