@@ -24,6 +24,9 @@ class Node:
     __slots__ = ("row", "edges", "numbers", "saved", "versions", "shape", "kind", "sequence",
                  "hooks", "prehooks", "keepers", "metadata", "__weakref__")
     row: Any
+    hooks: Any
+    prehooks: Any
+    keepers: Any
 
     def __init__(self, edges: list[Any], numbers: list[int], shape: Any, kind: Any) -> None:
         self.edges, self.numbers, self.shape, self.kind = edges, numbers, shape, kind

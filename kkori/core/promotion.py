@@ -85,9 +85,9 @@ def common(values: Any) -> dtype:
         old = found[slot]
         found[slot] = row if old is None else promote_types(old, row)
     best = found[0]
-    for row in found[1:]:
-        if row is not None and (best is None or row.kind > best.kind):
-            best = _lift(best, row)
+    for other in found[1:]:
+        if other is not None and (best is None or other.kind > best.kind):
+            best = _lift(best, other)
     assert best is not None
     return best
 

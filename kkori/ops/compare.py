@@ -27,10 +27,10 @@ def isclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-
         raise RuntimeError(errors.message(
             f"{input.dtype.alias} did not match {other.dtype.alias}",
             fix=f"convert one side: y.to({input.dtype!r})"))
-    for name, value in (("rtol", rtol), ("atol", atol)):
-        if value < 0:
+    for name, limit in (("rtol", rtol), ("atol", atol)):
+        if limit < 0:
             raise RuntimeError(errors.message(
-                f"{name} must be greater than or equal to zero, but got {value:g}"))
+                f"{name} must be greater than or equal to zero, but got {limit:g}"))
     try:
         return _isclose(input, other, rtol, atol, equal_nan)
     except ValueError:

@@ -366,7 +366,7 @@ def like(input: Tensor, value: Any, row: Any, place: Any, requires_grad: bool,
     array, kind = input._array, (row or input.dtype).numpy
     where = devices.resolve(place) if place is not None else input.device
     if where.type == "meta":
-        found = meta.empty(array.shape, kind)
+        found: Any = meta.empty(array.shape, kind)
     elif isinstance(array, MetaArray):
         found = np.zeros(array.shape, kind)
     else:

@@ -443,7 +443,7 @@ nextafter = binary("nextafter", np.nextafter, {
     "input": lambda g, input, other: mask(input != other, g),
     "other": lambda g: zero(g)})
 heaviside = binary("heaviside", lambda x, y: np.where(
-    np.isnan(x), x, np.heaviside(x, y)).astype(x.dtype))
+    np.isnan(x), x, np.heaviside(x, y)).astype(x.dtype))  # type: ignore[attr-defined]
 gcd = binary("gcd", np.gcd)
 lcm = binary("lcm", np.lcm)
 

@@ -13,8 +13,13 @@ from kkori.ops.scatter import number_as
 from kkori.ops.table import METHODS, op, public
 from kkori.tensor import Tensor
 
-_masked_fill = op("masked_fill", lambda input, mask, value: np.where(mask, value, input).astype(
-    input.dtype, copy=False), {
+
+def masked_fill_array(input: Any, mask: Any, value: Any) -> Any:
+    found: Any = np.where(mask, value, input)
+    return found.astype(input.dtype, copy=False)
+
+
+_masked_fill = op("masked_fill", masked_fill_array, {
     "input": lambda g, mask: _masked_fill(g, mask, 0),
     "value": lambda g, mask: _masked_fill(g, ~mask, 0).sum()}, node="MaskedFillBackward0")
 _masked_select = op("masked_select", lambda input, mask: input[mask], {

@@ -61,7 +61,7 @@ def addmm_array(input: Any, mat1: Any, mat2: Any, beta: Any, alpha: Any) -> Any:
     """
     if mat1.dtype.itemsize == 2 and mat1.dtype.kind in "fV":
         wide = [array.astype(np.float32) for array in (input, mat1, mat2)]
-        return addmm_array(*wide, beta, alpha).astype(mat1.dtype)
+        return addmm_array(wide[0], wide[1], wide[2], beta, alpha).astype(mat1.dtype)
     found = dot_array(mat1, mat2)
     if alpha != 1:
         found = found * np.asarray(alpha, found.dtype)

@@ -49,7 +49,8 @@ def max_pool_array(input: Any, kernel: Any, stride: Any, padding: Any, dilation:
     space = input.shape[2:]
     lowest = -np.inf if input.dtype.kind == "f" else np.iinfo(input.dtype).min
     x = stretched(input, kernel, stride, padding, dilation, out, lowest)
-    best = number = None
+    best: Any = None
+    number: Any = None
     for k, (_, part) in enumerate(slices(kernel, stride, dilation, out)):
         seen = x[part]
         if best is None:
@@ -252,7 +253,7 @@ def avg_pool(dims: int, input: Tensor, kernel_size: Any, stride: Any = None, pad
         raise RuntimeError("divisor must be not zero")
     batch, kernel, step, rim, _, out = window_settings(
         f"avg_pool{dims}d", dims, input, kernel_size, stride, padding, 1, ceil_mode)
-    divisor = divisor_override
+    divisor: Any = divisor_override
     if divisor is None:
         divisor = divisors(batch._array.shape[2:], kernel, step, rim, out, count_include_pad)
     if dims == 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import Any
 
 __all__ = ["result_type", "KINDS"]
@@ -22,6 +23,6 @@ def result_type(name: str, *fields: str) -> type:
     members: dict[str, Any] = {"__slots__": (), "__repr__": show, "_fields": fields,
                                "__module__": "torch.return_types"}
     for place, field in enumerate(fields):
-        members[field] = property(lambda self, place=place: tuple.__getitem__(self, place))
+        members[field] = property(itemgetter(place))
     KINDS[name] = type(name, (tuple,), members)
     return KINDS[name]
