@@ -174,7 +174,7 @@ class _ConvTransposeNd(_ConvNd):
             raise ValueError(errors.message(
                 "Only `zeros` padding mode is supported for "
                 f"ConvTranspose{self._dims}d"))
-        output_padding = self.output_padding
+        output_padding: Sequence[int] = self.output_padding
         if output_size is not None:
             output_padding = self._output_padding(input, list(output_size))
         return self._function(input, self.weight, self.bias, self.stride, self.padding,

@@ -202,7 +202,7 @@ def _accept_candidates(tensor: Tensor, mean: float, std: float, a: float, b: flo
 
 def orthogonal_(tensor: Tensor, gain: float = 1, generator: Any = None) -> Tensor:
     """Rows (or columns) orthogonal and of length `gain` (Saxe et al. 2013)."""
-    from kkori import linalg
+    from kkori.ops.linalg_public import qr
     if tensor.dim() < 2:
         raise ValueError(errors.message("Only tensors with 2 or more dimensions are supported"))
     if tensor.numel() == 0 or tensor.is_meta:
@@ -210,7 +210,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Any = None) -> Tenso
     rows = tensor.shape[0]
     columns = tensor.numel() // rows
     draws = tensor.new_empty((rows, columns)).normal_(0, 1, generator=generator)
-    q, r = linalg.qr(draws.t() if rows < columns else draws)
+    q, r = qr(draws.t() if rows < columns else draws)
     q = q * r.diagonal().sign()
     with no_grad():
         tensor.copy_((q.t() if rows < columns else q).reshape(tensor.shape)).mul_(gain)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any, TypeVar
 
 from kkori.core import errors
@@ -258,13 +258,14 @@ class Module(Calls, Converts, Saves):
         yield from self._named_members(lambda module: module._parameters.items(), prefix=prefix,
                                        recurse=recurse, remove_duplicate=remove_duplicate)
 
-    def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
+    def parameters(self, recurse: bool = True) -> Generator[Parameter, None, Any]:
         """The parameters of this module (and, with `recurse`, of all below it)."""
         parameter = None
         for _, parameter in self.named_parameters(recurse=recurse):
             yield parameter
         if parameter is None:
-            return errors.no_parameters(self)  # becomes the text of StopIteration
+            # What is returned becomes the text of StopIteration.
+            return errors.no_parameters(self)  # type: ignore[return-value]
 
     def named_buffers(self, prefix: str = "", recurse: bool = True,
                       remove_duplicate: bool = True) -> Iterator[tuple[str, Tensor]]:

@@ -304,7 +304,7 @@ class LazyInstanceNorm3d(_LazyNormBase, _InstanceNorm):
 
 
 def _as_shape(shape: Any) -> tuple[int, ...]:
-    return (shape,) if isinstance(shape, Integral) else tuple(shape)
+    return (int(shape),) if isinstance(shape, Integral) else tuple(shape)
 
 
 class LayerNorm(Module):

@@ -55,7 +55,8 @@ class Parameter(Tensor, metaclass=_ParameterType):
         return memo[id(self)]
 
     def __repr__(self, *, tensor_contents: Any = None) -> str:
-        return "Parameter containing:\n" + super().__repr__(tensor_contents=tensor_contents)
+        from kkori.show.printing import tensor_repr
+        return "Parameter containing:\n" + tensor_repr(self, tensor_contents=tensor_contents)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         kind = None if type(self) is Parameter else type(self)  # it calls itself torch's
@@ -140,7 +141,7 @@ class UninitializedTensorMixin:
         return memo[id(self)]
 
 
-class UninitializedParameter(UninitializedTensorMixin, Parameter):
+class UninitializedParameter(UninitializedTensorMixin, Parameter):  # type: ignore[misc]
     """A parameter of a lazy module before its first call."""
 
     cls_to_become = Parameter
@@ -149,7 +150,7 @@ class UninitializedParameter(UninitializedTensorMixin, Parameter):
         return _subclassed(empty(0, device=device, dtype=dtype), cls, requires_grad)
 
 
-class UninitializedBuffer(UninitializedTensorMixin, Tensor):
+class UninitializedBuffer(UninitializedTensorMixin, Tensor):  # type: ignore[misc]
     """A buffer of a lazy module before its first call."""
 
     def __new__(cls, requires_grad: bool = False, device: Any = None, dtype: Any = None,

@@ -73,11 +73,12 @@ class Upsample(Layer, size=None, scale_factor=None, mode="nearest", align_corner
 
     def prepare(self) -> None:
         self.name = type(self).__name__
-        factor = self.scale_factor
+        factor: Any = self.scale_factor
         if isinstance(factor, tuple):
-            self.scale_factor = tuple(map(float, factor))
+            factor = tuple(map(float, factor))
         else:
-            self.scale_factor = float(factor) if factor else None
+            factor = float(factor) if factor else None
+        self.scale_factor = factor
 
     def forward(self, input: Tensor) -> Tensor:
         return F.interpolate(input, self.size, self.scale_factor, self.mode, self.align_corners,

@@ -36,6 +36,8 @@ class _IncompatibleKeys(namedtuple("IncompatibleKeys", ["missing_keys", "unexpec
 class StateDict(OrderedDict[str, Any]):
     """An ordered dict that may carry `_metadata` (the versions of the modules it came from)."""
 
+    _metadata: Any
+
 
 class Saves:
     """`state_dict` and `load_state_dict`."""

@@ -223,6 +223,28 @@ def parametrizations(torch: Any) -> Any:
 
 
 @scenario
+def orthogonal_weights(torch: Any) -> Any:
+    nn, orthogonal, seen = torch.nn, torch.nn.utils.parametrizations.orthogonal, []
+    for shape, how in (((3, 3), None), ((3, 3), "cayley"), ((2, 4), None), ((4, 2), "matrix_exp"),
+                       ((4, 2), "householder")):
+        torch.manual_seed(0)
+        layer = orthogonal(nn.Linear(*shape), orthogonal_map=how)
+        weight = layer.weight
+        (weight * torch.arange(12.0)[:weight.numel()].reshape(weight.shape)).sum().backward()
+        small = weight.mT @ weight if weight.size(0) >= weight.size(1) else weight @ weight.mT
+        seen += [list(layer.state_dict()), numbers((small - torch.eye(small.size(0))).abs().max()
+                                                   < 1e-5), list(weight.shape),
+                 layer.parametrizations.weight.original.grad is not None]
+    torch.manual_seed(0)
+    plain = orthogonal(nn.Linear(4, 2), orthogonal_map="householder", use_trivialization=False)
+    plain.weight = torch.eye(4)[:2]
+    return [*seen, numbers(plain.weight), said(lambda: orthogonal(nn.Linear(2, 2), "none")),
+            said(lambda: orthogonal(nn.Linear(2, 2), orthogonal_map="odd")),
+            said(lambda: orthogonal(nn.Linear(2, 2), "bias")),
+            said(lambda: setattr(plain, "weight", torch.ones(3, 3)))]
+
+
+@scenario
 def fusing(torch: Any) -> Any:
     nn, utils = torch.nn, torch.nn.utils
     torch.manual_seed(0)

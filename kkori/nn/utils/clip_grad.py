@@ -29,7 +29,7 @@ def _gradients(parameters: Tensors) -> list[Tensor]:
 def get_total_norm(tensors: Tensors, norm_type: float = 2.0, error_if_nonfinite: bool = False,
                    foreach: bool | None = None) -> Tensor:
     """The norm of all elements of all tensors, as if they were one vector (0-dim)."""
-    from kkori.linalg import vector_norm
+    from kkori.ops.linalg_norms import vector_norm
     from kkori.ops.move import stack
     tensors, norm_type = _as_list(tensors), float(norm_type)
     if not tensors:

@@ -145,8 +145,9 @@ class _Orthogonal(Module):
 
 def _from_skew(X: Tensor, how: str) -> Tensor:
     """exp(A), or Cayley's (I + A/2)⁻¹-like map, of the skew A made of X's lower triangle."""
-    from kkori import linalg
     from kkori.ops.create import eye
+    from kkori.ops.linalg_more import matrix_exp
+    from kkori.ops.linalg_public import solve
     from kkori.ops.move import cat
     n, k = X.size(-2), X.size(-1)
     X = X.tril()
@@ -154,24 +155,24 @@ def _from_skew(X: Tensor, how: str) -> Tensor:
         X = cat([X, X.new_zeros((*X.shape[:-1], n - k))], -1)
     A = X - X.mH
     if how == "matrix_exp":
-        Q = linalg.matrix_exp(A)
+        Q = matrix_exp(A)
     else:
         identity = eye(n, dtype=A.dtype, device=A.device)
-        Q = linalg.solve(identity - A * 0.5, identity + A * 0.5)
+        Q = solve(identity - A * 0.5, identity + A * 0.5)
     return Q[..., :k]
 
 
 def _from_reflections(X: Tensor) -> Tensor:
     """The product of the Householder reflections in X's columns."""
-    from kkori import linalg
+    from kkori.ops.linalg_more import householder_product
     A = X.tril(diagonal=-1)
     tau = 2.0 / (1.0 + (A * A).sum(dim=-2))
-    Q = linalg.householder_product(A, tau)
+    Q = householder_product(A, tau)
     return Q * X.diagonal(dim1=-2, dim2=-1).int().unsqueeze(-2)
 
 
 def _reflections_of(Q: Tensor) -> Tensor:
-    from kkori.ops.linalg import geqrf
+    from kkori.ops.linalg_legacy import geqrf
     A, tau = geqrf(Q)
     diagonal = A.diagonal(dim1=-2, dim2=-1)
     diagonal.sign_()
@@ -198,8 +199,8 @@ def _is_orthogonal(Q: Tensor) -> bool:
 
 
 def _make_orthogonal(A: Tensor) -> Tensor:
-    from kkori import linalg
-    Q, R = linalg.qr(A)
+    from kkori.ops.linalg_public import qr
+    Q, R = qr(A)
     return Q * R.diagonal(dim1=-2, dim2=-1).sgn().unsqueeze(-2)
 
 

@@ -71,7 +71,7 @@ class WeightNorm:
 def find_hook(module: Module, kind: type, name: str) -> int | None:
     """The number of the forward pre-hook of this kind and name; None if there is none."""
     return next((number for number, hook in module._forward_pre_hooks.items()
-                 if isinstance(hook, kind) and hook.name == name), None)
+                 if isinstance(hook, kind) and getattr(hook, "name", None) == name), None)
 
 
 def weight_norm(module: Any, name: str = "weight", dim: int | None = 0) -> Any:
