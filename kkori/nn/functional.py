@@ -4,7 +4,7 @@ The functions live in `kkori.ops`, each in the file of its kind; this module lis
 the arguments of those that are only another way to call an operation.
 """
 
-# ruff: noqa: F401  (names are imported here to be found here)
+
 from __future__ import annotations
 
 import warnings

@@ -17,7 +17,6 @@ from kkori.ops.pad import pad
 from kkori.ops.table import TORCH
 from kkori.tensor import Tensor
 
-
 # One head.
 
 def scaled_dot_product_attention(

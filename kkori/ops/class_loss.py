@@ -13,7 +13,6 @@ from kkori.ops.direct import direct
 from kkori.ops.loss import collect, reduced, reduction_of, share_of
 from kkori.tensor import Tensor
 
-
 # Negative log-likelihood. input: (N, C, ...) or (C), target: (N, ...) or ().
 
 def chosen(target: Any, weight: Any, ignore_index: int, kind: Any) -> tuple[Any, Any]:

@@ -10,7 +10,16 @@ import numpy as np
 from kkori.core import errors
 from kkori.ops.direct import direct, tuple_of
 from kkori.ops.table import TORCH, not_a_tensor
-from kkori.ops.windows import columns, crop, from_columns, out_lengths, padded
+from kkori.ops.windows import (
+    channels_last,
+    columns,
+    crop,
+    from_columns,
+    from_rows,
+    out_lengths,
+    padded,
+    rows_of_windows,
+)
 from kkori.tensor import Tensor
 
 LIMIT = 1 << 23  # elements of columns made at a time
@@ -27,6 +36,8 @@ def conv_array(input: Any, weight: Any, bias: Any, stride: Any, padding: Any, di
     """input (N, C, *space), weight (O, C / groups, *kernel), bias (O): (N, O, *out)."""
     kernel = weight.shape[2:]
     out = out_lengths(input.shape[2:], kernel, stride, padding, dilation)
+    if by_rows(input.shape[1], out, groups):
+        return with_bias(conv_rows(input, weight, stride, padding, dilation, out), bias)
     x = padded(input, padding)
     matrix = weight.reshape(groups, weight.shape[0] // groups, -1)
     count = prod(out)
@@ -34,10 +45,59 @@ def conv_array(input: Any, weight: Any, bias: Any, stride: Any, padding: Any, di
     for part in pieces(len(x), matrix.shape[-1] * groups * count):
         np.matmul(matrix, as_columns(x[part], kernel, stride, dilation, out, groups),
                   out=found[part])
-    found = found.reshape(len(x), weight.shape[0], *out)
+    return with_bias(found.reshape(len(x), weight.shape[0], *out), bias)
+
+
+def with_bias(found: Any, bias: Any) -> Any:
+    """A number added to each channel, in the same buffer."""
     if bias is not None:
-        found += bias.reshape(-1, *(1,) * len(out))
+        found += bias.reshape(-1, *(1,) * (found.ndim - 2))
     return found
+
+
+# With channels last, one row a window: one large product, and long rows to copy.
+
+def by_rows(channels: int, out: Any, groups: int) -> bool:
+    """Whether channels are more than the places of a row of the result."""
+    return groups == 1 and channels >= 8 and channels >= out[-1]
+
+
+def as_matrix(weight: Any) -> Any:
+    """The weight as (kernel * C, O)."""
+    return np.moveaxis(weight, (0, 1), (-1, -2)).reshape(-1, weight.shape[0])
+
+
+def conv_rows(input: Any, weight: Any, stride: Any, padding: Any, dilation: Any, out: Any) -> Any:
+    kernel, outputs = weight.shape[2:], weight.shape[0]
+    x, matrix = channels_last(input, padding), as_matrix(weight)
+    found = np.empty((len(x), outputs, prod(out)), input.dtype)
+    for part in pieces(len(x), matrix.shape[0] * prod(out)):
+        product = rows_of_windows(x[part], kernel, stride, dilation, out) @ matrix
+        found[part] = product.reshape(-1, prod(out), outputs).swapaxes(1, 2)
+    return found.reshape(len(x), outputs, *out)
+
+
+def conv_input_rows(grad: Any, weight: Any, shape: Any, stride: Any, padding: Any,
+                    dilation: Any) -> Any:
+    kernel, out = weight.shape[2:], grad.shape[2:]
+    g, matrix = channels_last(grad, ((0, 0),) * len(out)), as_matrix(weight)
+    found = np.empty(shape, grad.dtype)
+    for part in pieces(len(g), matrix.shape[0] * prod(out)):
+        rows = g[part].reshape(-1, weight.shape[0]) @ matrix.T
+        found[part] = from_rows(rows, (len(g[part]), *shape[1:]), padding, kernel, stride,
+                                dilation, out)
+    return found
+
+
+def conv_weight_rows(grad: Any, input: Any, shape: Any, stride: Any, padding: Any,
+                     dilation: Any) -> Any:
+    kernel, out = shape[2:], grad.shape[2:]
+    x, g = channels_last(input, padding), channels_last(grad, ((0, 0),) * len(out))
+    found = np.zeros((prod(shape[1:]), shape[0]), grad.dtype)
+    for part in pieces(len(x), found.shape[0] * prod(out)):
+        rows = rows_of_windows(x[part], kernel, stride, dilation, out)
+        found += rows.T @ g[part].reshape(-1, shape[0])
+    return np.moveaxis(found.reshape(*kernel, shape[1], shape[0]), (-1, -2), (0, 1)).copy()
 
 
 def as_columns(x: Any, kernel: Any, stride: Any, dilation: Any, out: Any, groups: int) -> Any:
@@ -53,6 +113,8 @@ def conv_input_array(grad: Any, weight: Any, shape: Any, stride: Any, padding: A
                      groups: Any) -> Any:
     """The gradient of the input (of `shape`): also what a transposed convolution computes."""
     kernel, out = weight.shape[2:], grad.shape[2:]
+    if by_rows(shape[1], out, groups):
+        return conv_input_rows(grad, weight, shape, stride, padding, dilation)
     space = tuple(n + before + after for n, (before, after) in zip(
         shape[2:], padding, strict=True))
     matrix = weight.reshape(groups, weight.shape[0] // groups, -1).swapaxes(1, 2)
@@ -69,6 +131,8 @@ def conv_weight_array(grad: Any, input: Any, shape: Any, stride: Any, padding: A
                       groups: Any) -> Any:
     """The gradient of the weight (of `shape`)."""
     kernel, out = shape[2:], grad.shape[2:]
+    if by_rows(shape[1], out, groups):
+        return conv_weight_rows(grad, input, shape, stride, padding, dilation)
     x = padded(input, padding)
     g = grad.reshape(len(grad), groups, shape[0] // groups, prod(out))
     found = np.zeros((groups, shape[0] // groups, prod(shape[1:])), grad.dtype)
@@ -94,8 +158,7 @@ _conv = direct("convolution", conv_array, {
 def transposed_array(grad: Any, weight: Any, bias: Any, shape: Any, stride: Any, padding: Any,
                      dilation: Any, groups: Any) -> Any:
     """`conv_input_array` and a bias."""
-    found = conv_input_array(grad, weight, shape, stride, padding, dilation, groups)
-    return found if bias is None else found + bias.reshape(-1, *(1,) * (len(shape) - 2))
+    return with_bias(conv_input_array(grad, weight, shape, stride, padding, dilation, groups), bias)
 
 
 def trimmed(found: Tensor, shape: Any) -> Tensor:

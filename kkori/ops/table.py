@@ -95,10 +95,10 @@ class Op:
             return REST, len(self.args)
         if name in self.outputs:
             return OUTPUT, self.outputs.index(name)
-        if name == "out" and not self.outputs:
-            return OUTPUT, None
         if name in self.args:
             return VALUE, self.args.index(name)
+        if name == "out" and not self.outputs:
+            return OUTPUT, None
         if name.endswith("_shape") and name[:-6] in self.args:
             return SHAPE, self.args.index(name[:-6])
         raise ValueError(f"op table: '{self.name}' has nothing called '{name}' to save")
@@ -175,7 +175,7 @@ def unary(name: str, array: Rule, grad: Rule | None = None, *, floats: bool = Fa
 def binary(name: str, array: Rule, grad: dict[str, Rule] | None = None, *, floats: bool = False,
            torch: bool = True, inplace: bool = True, node: str | None = None,
            aliases: Sequence[str] = (), doc: str = "", numbers: str = "none",
-           ) -> Callable[..., Tensor]:
+           ) -> Any:
     """An elementwise row of two arguments, broadcast and promoted together.
 
     `numbers` says which may be a Python number: "none", "other" (the second), "either" or "both".
@@ -192,7 +192,7 @@ def binary(name: str, array: Rule, grad: dict[str, Rule] | None = None, *, float
         return result if out is None else write(out, result)
 
     call.__doc__ = doc or f"``torch.{name}``: elementwise, `input` and `other` broadcast together."
-    call.run = run
+    call.run = run  # type: ignore[attr-defined]
     return _publish(name, call, inplace, aliases)
 
 
@@ -397,5 +397,5 @@ ROOMS = ("elementwise", "complex_numbers", "operators", "move", "strided", "spli
          "products", "norms", "covariance", "compare", "copies",
          "sampling", "dropout", "activation", "loss",
          "class_loss", "norm", "embedding", "conv", "pool", "linalg_public", "linalg_norms",
-         "linalg_more", "linalg_legacy", "fft")
+         "linalg_more", "linalg_legacy", "fft", "special", "spectrum", "tapers")
 LEGACY_TENSORS: dict[str, Any] = {}  # torch.FloatTensor and its like
