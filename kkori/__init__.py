@@ -10,6 +10,7 @@ import importlib
 import math as _math
 from typing import Any
 
+from kkori import settings as _settings
 from kkori.autograd.mode import (
     enable_grad,
     inference_mode,
@@ -18,7 +19,6 @@ from kkori.autograd.mode import (
     no_grad,
     set_grad_enabled,
 )
-from kkori import settings as _settings
 from kkori.core import dtype as _types
 from kkori.core.device import device
 from kkori.core.device import set_default as set_default_device
@@ -56,7 +56,7 @@ pi, e, inf, nan, newaxis = _math.pi, _math.e, _math.inf, _math.nan, None
 # Loaded on first use: `torch.nn`, `torch.optim` and so on.
 _SUBMODULES = ("autograd", "backends", "cuda", "distributions", "fft", "func", "hub", "jit",
                "linalg", "nn", "optim", "random", "special", "testing", "utils", "vision",
-               "return_types", "types", "version", "overrides", "amp", "onnx", "compiler")
+               "return_types", "signal", "types", "version", "overrides", "amp", "onnx", "compiler")
 _LAZY = {"save": "io", "load": "io", "serialization": "io", "install_as_torch": "shims",
          "Generator": "core.generator", "default_generator": "core.generator",
          "set_printoptions": "show.printing", "compile": "compiler"}

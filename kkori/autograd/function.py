@@ -104,8 +104,8 @@ class _FunctionNode(Node):
                 fix="a gradient has the shape of the argument that it belongs to"))
 
     def zeros(self, number: int) -> Any:
-        from kkori.ops.create import zeros
         from kkori.core.dtype import of
+        from kkori.ops.create import zeros
         shape = self.shape[number] if isinstance(self.shape, list) else self.shape
         kind = self.kind[number] if isinstance(self.kind, list) else self.kind
         return zeros(shape, dtype=of(kind))

@@ -301,7 +301,8 @@ def value_for(target: Tensor, value: Any) -> Tensor:
     if isinstance(value, np.ndarray) and not value.ndim:
         return wrap(value.astype(target._array.dtype))
     raise TypeError(errors.message(
-        f"can't assign a {'numpy.ndarray' if isinstance(value, np.ndarray) else type(value).__name__}"
+        "can't assign a "
+        f"{'numpy.ndarray' if isinstance(value, np.ndarray) else type(value).__name__}"
         f" to a torch.{target.dtype.alias}Tensor", fix="x[i] = torch.tensor(value)"))
 
 

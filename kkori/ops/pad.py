@@ -96,7 +96,8 @@ def check_pad(mode: str, shape: Any, pairs: list[tuple[int, int]], value: Any) -
         n, (before, after) = shape[len(shape) - dims + d], pairs[dims - 1 - d]
         if mode == "reflect" and (before >= n or after >= n):
             raise RuntimeError(errors.message(
-                f"Argument #{2 * (dims - d) + 2}: Padding size should be less than the corresponding "
+                f"Argument #{2 * (dims - d) + 2}: "
+                "Padding size should be less than the corresponding "
                 f"input dimension, but got: padding ({before}, {after}) at dimension "
                 f"{len(shape) - dims + d} of input {errors.of_shape(shape)}"))
         if mode == "circular" and (before > n or after > n):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from kkori.core import dtype as types
 from kkori.core import errors
 from kkori.ops.elementwise import same_type

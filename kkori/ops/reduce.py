@@ -87,7 +87,8 @@ def mean_array(input: Any, axes: Any, keepdim: Any) -> Any:
 
 
 def mean_gradient(g: Tensor, input_shape: Any, axes: Any, keepdim: bool) -> Tensor:
-    return spread(g * (1.0 / builtins.max(size_along(input_shape, axes), 1)), input_shape, axes, keepdim)
+    count = builtins.max(size_along(input_shape, axes), 1)
+    return spread(g * (1.0 / count), input_shape, axes, keepdim)
 
 
 _mean = op("mean", mean_array, {"input": mean_gradient}, node="MeanBackward1")

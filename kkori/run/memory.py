@@ -26,4 +26,5 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (ImportError, OSError, AttributeError):
         return False
-    return all([mallopt(name, value) == 1 for name, value in SETTINGS.items()])
+    accepted = [mallopt(name, value) for name, value in SETTINGS.items()]  # all of them are set
+    return all(answer == 1 for answer in accepted)
