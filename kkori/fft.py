@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from kkori.ops.namespaces import NAMES
 
-__all__ = [*NAMES["fft"]]  # noqa: PLE0604 - names that the op table knows
+__all__ = [*NAMES["fft"]]
 
 globals().update(NAMES["fft"])

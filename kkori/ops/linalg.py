@@ -261,8 +261,8 @@ def qr_gradient(gs: Any, Q: Tensor, R: Tensor, mode: str) -> Tensor:
     if mode == "complete" and rows > columns:
         raise RuntimeError(TALL)
     if rows < columns:
-        return wide_qr_gradient(*gs, Q, R)
-    return tall_qr_gradient(*gs, Q, R)
+        return wide_qr_gradient(gs[0], gs[1], Q, R)
+    return tall_qr_gradient(gs[0], gs[1], Q, R)
 
 
 def tall_qr_gradient(gQ: Any, gR: Any, Q: Tensor, R: Tensor) -> Tensor:
