@@ -104,8 +104,10 @@ def inside(error: BaseException, module: Any) -> None:
         path, failed = "", _one_line(repr(module))
     else:
         path, failed = _dotted(_name_within(module, old.module), old.path), old.failed
-    name = _name_in_user_code(module) or type(module).__name__
-    new = _text(old.first, f"  in {_dotted(name, path)} = {failed}", old.rest)
+    name = _name_in_user_code(module)
+    label = _dotted(name or type(module).__name__, path)
+    new = _text(old.first, f"  in {label} = {failed}" if name or path else f"  in {failed}",
+                old.rest)
     new.path, new.module, new.failed = path, module, failed
     error.args = (new, *error.args[1:])
 

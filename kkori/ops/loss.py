@@ -39,6 +39,12 @@ def reduction_of(size_average: bool | None, reduce: bool | None, reduction: str)
     """`reduction`, or what the two deprecated arguments mean."""
     if size_average is None and reduce is None:
         return reduction if reduction in REDUCTIONS else check_reduction(reduction)
+    for given in (size_average, reduce):
+        if isinstance(given, Tensor) and given.numel() != 1:
+            raise RuntimeError(errors.message(
+                "Boolean value of Tensor with more than one value is ambiguous",
+                what="a loss class is made with settings first; then it is called with tensors",
+                fix="torch.nn.MSELoss()(prediction, target)"))
     averaged = size_average is None or size_average
     found = "none" if reduce is not None and not reduce else "mean" if averaged else "sum"
     warnings.warn("size_average and reduce args will be deprecated, please use "

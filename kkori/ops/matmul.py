@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -341,15 +342,43 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     shape = input._array.shape
     columns = _t(weight)
     if len(shape) == 2:
-        return mm(input, columns) if bias is None else addmm(bias, input, columns)
+        try:
+            return mm(input, columns) if bias is None else addmm(bias, input, columns)
+        except RuntimeError:
+            check_features(shape, weight._array.shape)
+            raise
     if not shape:
         raise RuntimeError("both arguments to linear need to be at least 1D, but they are 0D and "
                            f"{weight._array.ndim}D")
     if weight._array.ndim == 1:
         product = matmul(input, weight)
         return product if bias is None else product + bias
+    check_features(shape, weight._array.shape)
     rows = input.reshape(-1, shape[-1])
     wanted = shape[:-1] + columns._array.shape[1:]
     if bias is None:
         return move._reshape_copied(mm(rows, columns), wanted)
     return move._reshape(addmm(bias, rows, columns), wanted)
+
+
+def check_features(shape: tuple[int, ...], weight: tuple[int, ...]) -> None:
+    """RuntimeError where an input of `shape` does not have as many features as `weight` takes."""
+    if len(weight) != 2 or shape[-1] == weight[1]:
+        return
+    raise RuntimeError(errors.message(
+        f"mat1 and mat2 shapes cannot be multiplied ({prod(shape[:-1])}x{shape[-1]} and "
+        f"{weight[1]}x{weight[0]})",
+        what=f"the input has shape {errors.of_shape(shape)}, so {shape[-1]} features; the layer "
+             f"takes {weight[1]}",
+        fix=features_hint(shape, weight[1], weight[0])))
+
+
+def features_hint(shape: tuple[int, ...], taken: int, given: int) -> str:
+    """What makes an input of `shape` fit a layer that takes `taken` features and gives `given`."""
+    if taken == 1:
+        return "x.reshape(-1, 1): one number in each row"
+    if len(shape) > 2 and prod(shape[1:]) == taken:
+        return "x.flatten(1)"
+    if len(shape) == 2 and shape[0] == taken:
+        return "x.T: examples in rows, features in columns"
+    return f"torch.nn.Linear({shape[-1]}, {given})"
