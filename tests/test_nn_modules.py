@@ -92,6 +92,30 @@ def test_every_number_of_a_training_call_is_torchs(text):
                 err_msg=f"{what} {number}")
 
 
+def outputs_in_double(lib, text):
+    """Outputs of two calls in float64: the first trains (and fills buffers), the second not."""
+    module = recipes["build"](lib, text).double()
+    inputs = [recipes["make_input"](lib, spec, i) for i, spec in enumerate(recipes["CASES"][text])]
+    inputs = [x.double() if x.is_floating_point() else x for x in inputs]
+    found = []
+    for training in (True, False):
+        lib.manual_seed(2)
+        module.train(training)
+        with lib.no_grad():
+            found += recipes["tensors_in"](module(*[x * 1 for x in inputs]))
+    return found
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("text", recipes["CASES"])
+def test_double_precision_and_eval_mode(text):
+    torch = pytest.importorskip("torch")
+    pairs = zip(outputs_in_double(kkori, text), outputs_in_double(torch, text), strict=True)
+    for mine, other in pairs:
+        assert str(mine.dtype) == str(other.dtype)
+        np.testing.assert_allclose(mine.numpy(), other.numpy(), rtol=1e-9, atol=1e-11)
+
+
 @pytest.mark.oracle
 def test_no_module_is_missing():
     torch = pytest.importorskip("torch")

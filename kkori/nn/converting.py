@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from kkori.autograd.mode import no_grad
 from kkori.core.device import device as Device
 from kkori.core.dtype import dtype as DType
-from kkori.nn.parameter import Parameter
+from kkori.nn.parameter import Parameter, is_lazy
 from kkori.tensor import Tensor
 
 __all__ = ["Converts", "parse_to"]
@@ -35,7 +35,9 @@ class Converts:
             if parameter is not None:
                 self._parameters[name] = _changed(parameter, fn)
         for name, buffer in self._buffers.items():
-            if buffer is not None:
+            if is_lazy(buffer):
+                buffer.data = fn(buffer)  # goes on waiting for its shape
+            elif buffer is not None:
                 self._buffers[name] = fn(buffer)
         return self
 
