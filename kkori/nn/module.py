@@ -368,10 +368,13 @@ def typename(thing: Any) -> str:
     return f"{named.__module__}.{named.__qualname__}"
 
 
-def indented(text: str) -> str:
-    """`text` with every line but the first moved right by two; empty lines stay empty."""
+def indented(text: str, width: int = 2) -> str:
+    """`text` with every line but the first moved right; empty lines stay empty."""
     first, *rest = text.split("\n")
-    return "\n".join([first, *["  " + line if line.strip() else "" for line in rest]])
+    return "\n".join([first, *[" " * width + line if line.strip() else "" for line in rest]])
+
+
+_addindent = indented  # the name by which modules of others import it
 
 
 def _make_room(here: dict[str, Any], name: str, kept: str) -> None:
