@@ -10,6 +10,7 @@ from kkori.nn import functional as F
 from kkori.nn.distance import PairwiseDistance
 from kkori.nn.layer import Layer
 from kkori.nn.linear import Linear
+from kkori.ops.loss import reduction_of
 from kkori.tensor import Tensor
 
 __all__ = ["BCELoss", "BCEWithLogitsLoss", "CTCLoss", "CosineEmbeddingLoss", "CrossEntropyLoss",
@@ -33,7 +34,7 @@ class _Loss(Layer, **OLD, reduction="mean"):
         here = self.__dict__
         old = here.pop("size_average", None), here.pop("reduce", None)
         if old != (None, None):
-            self.reduction = reduction_of(*old)
+            self.reduction = reduction_of(*old, "mean")
         for name in TENSORS:
             if name in here:
                 self.register_buffer(name, here.pop(name))
@@ -49,15 +50,6 @@ class _WeightedLoss(_Loss, weight=None, **OLD, reduction="mean"):
 def options_of(loss: _Loss) -> dict[str, Any]:
     """A loss's settings, as its function takes them."""
     return {name: getattr(loss, name) for name in loss._settings if name not in OLD}
-
-
-def reduction_of(size_average: bool | None, reduce: bool | None) -> str:
-    """The `reduction` that two old arguments mean; warns, as they are deprecated."""
-    averaged = size_average is None or size_average
-    reduction = "none" if reduce is not None and not reduce else "mean" if averaged else "sum"
-    warnings.warn("size_average and reduce args will be deprecated, please use "
-                  f"reduction='{reduction}' instead.", stacklevel=4)
-    return reduction
 
 
 class MSELoss(_Loss):

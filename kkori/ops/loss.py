@@ -47,8 +47,8 @@ def reduction_of(size_average: bool | None, reduce: bool | None, reduction: str)
                 fix="torch.nn.MSELoss()(prediction, target)"))
     averaged = size_average is None or size_average
     found = "none" if reduce is not None and not reduce else "mean" if averaged else "sum"
-    warnings.warn("size_average and reduce args will be deprecated, please use "
-                  f"reduction='{found}' instead.", stacklevel=4)
+    errors.warn("size_average and reduce args will be deprecated, please use "
+                f"reduction='{found}' instead.")
     return found
 
 
