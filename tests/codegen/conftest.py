@@ -1,0 +1,37 @@
+"""Native-code tests: skipped without llvmlite, and never touching the user's own cache."""
+
+import pytest
+
+from kkori.codegen import toolchain
+
+
+def pytest_collection_modifyitems(items):
+    if toolchain.available():
+        return
+    skip = pytest.mark.skip(reason="llvmlite is not installed: native code cannot be made here")
+    for item in items:
+        if "codegen" in item.path.parts:
+            item.add_marker(skip)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_disk_cache():
+    from kkori.codegen import assemble
+    from kkori.codegen.object_cache import ObjectCache
+
+    assemble.disk_cache(ObjectCache(None))
+
+
+def runnable():
+    """Targets whose code runs on this machine: the host itself and every family it contains."""
+    if not toolchain.available():
+        return []
+    from kkori.codegen import target
+
+    found = [target.named(name) for name in target.FAMILIES]
+    return [target.host(), *(one for one in found if one.runs_here)]
+
+
+@pytest.fixture(params=runnable(), ids=lambda target: f"{target.name}-{target.cpu}")
+def target(request):
+    return request.param
