@@ -1,0 +1,237 @@
+"""The graph a segment becomes: values, and what each is made of. With its spec and its checker.
+
+A `Value` is an array that may or may not ever exist. There are seven kinds:
+
+    input    an array given at run time             attr: its number
+    number   a float given at run time, 0-dim       attr: its number
+    constant a Python number, 0-dim                 attr: the number
+    map      one scalar operation on every element  attr: its name (SCALARS); operands broadcast
+    reduce   sum, max or min along axes             attr: (operation, axes); axes disappear
+    view     the operand's elements, re-addressed   attr: for each dimension of the operand, the
+                                                    dimension of the view it follows, or None (it
+                                                    has length 1 there, or stays at index 0)
+    reshape  the operand's elements in row-major order in another shape
+    dot      a matrix product (n, k) x (k, m) that is no mere loop
+
+Equal values are one object: the graph is built through `Graph`, which looks before it makes. So
+common subexpressions are found as they arise, and identity is equality. `check` verifies the spec.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+__all__ = ["Graph", "Value", "SCALARS", "check", "order"]
+
+# Scalar operations: how many operands, and whether the result is a truth value.
+SCALARS: dict[str, tuple[int, bool]] = {
+    "add": (2, False), "sub": (2, False), "mul": (2, False), "div": (2, False),
+    "neg": (1, False), "abs": (1, False), "max": (2, False), "min": (2, False),
+    "sqrt": (1, False), "exp": (1, False), "log": (1, False), "log1p": (1, False),
+    "expm1": (1, False), "tanh": (1, False), "sigmoid": (1, False), "sin": (1, False),
+    "cos": (1, False), "erf": (1, False), "floor": (1, False),
+    "lt": (2, True), "le": (2, True), "gt": (2, True), "ge": (2, True), "eq": (2, True),
+    "ne": (2, True), "and": (2, True), "or": (2, True), "not": (1, True),
+    "select": (3, False), "cast": (1, False),
+}
+REDUCTIONS = ("add", "max", "min")
+KINDS = ("input", "number", "constant", "map", "reduce", "view", "reshape", "dot")
+DTYPES = ("f4", "f8", "b1")  # what loops compute in
+
+
+class Value:
+    """One array of the graph; compare by ``is``."""
+
+    __slots__ = ("kind", "shape", "dtype", "args", "attr", "number")
+
+    def __init__(self, kind: str, shape: tuple[int, ...], dtype: str, args: tuple[Value, ...],
+                 attr: Any, number: int) -> None:
+        self.kind, self.shape, self.dtype = kind, shape, dtype
+        self.args, self.attr, self.number = args, attr, number
+
+    def __repr__(self) -> str:
+        args = ", ".join(f"%{arg.number}" for arg in self.args)
+        attr = "" if self.attr is None else f" {self.attr!r}"
+        return f"%{self.number} = {self.kind}{attr} ({args}) : {self.dtype}{list(self.shape)}"
+
+
+class Graph:
+    """Makes values, each only once."""
+
+    def __init__(self) -> None:
+        self.values: list[Value] = []
+        self._known: dict[Any, Value] = {}
+
+    def make(self, kind: str, shape: Sequence[int], dtype: str, args: Sequence[Value] = (),
+             attr: Any = None) -> Value:
+        """The value with these fields."""
+        key = (kind, tuple(shape), dtype, tuple(arg.number for arg in args),
+               repr(attr) if kind == "constant" else attr)
+        found = self._known.get(key)
+        if found is None:
+            found = Value(kind, tuple(shape), dtype, tuple(args), attr, len(self.values))
+            self.values.append(found)
+            self._known[key] = found
+        return found
+
+    def constant(self, value: float, dtype: str) -> Value:
+        """A number known now."""
+        return self.make("constant", (), dtype, (), value)
+
+    def map(self, name: str, *args: Value, dtype: str | None = None) -> Value:
+        """A scalar operation; operands are broadcast by views."""
+        shape = broadcast(arg.shape for arg in args)
+        given = [self.expand(arg, shape) for arg in args]
+        if dtype is None:
+            dtype = "b1" if SCALARS[name][1] else given[-1].dtype
+        if name == "cast" and given[0].dtype == dtype:
+            return given[0]
+        return self.make("map", shape, dtype, given, name)
+
+    def reduce(self, name: str, operand: Value, axes: Sequence[int]) -> Value:
+        """Along axes of length 1 there is nothing to do but to drop them."""
+        real = tuple(axis for axis in axes if operand.shape[axis] != 1)
+        shape = tuple(n for axis, n in enumerate(operand.shape) if axis not in axes)
+        if not real:
+            return self.drop(operand, axes)
+        trivial = tuple(axis for axis in axes if axis not in real)
+        if trivial:
+            kept = [axis for axis in range(len(operand.shape)) if axis not in trivial]
+            operand = self.drop(operand, trivial)
+            real = tuple(kept.index(axis) for axis in real)
+        return self.make("reduce", shape, operand.dtype, (operand,), (name, real))
+
+    def drop(self, operand: Value, axes: Sequence[int]) -> Value:
+        """Without dimensions of length 1."""
+        kept = [axis for axis in range(len(operand.shape)) if axis not in axes]
+        place = {axis: number for number, axis in enumerate(kept)}
+        follows = tuple(place.get(axis) for axis in range(len(operand.shape)))
+        return self.view(operand, [operand.shape[axis] for axis in kept], follows)
+
+    def view(self, operand: Value, shape: Sequence[int], follows: Sequence[int | None]) -> Value:
+        """Re-addressed elements; views of views are one view."""
+        shape, follows = tuple(shape), tuple(follows)
+        if operand.kind == "view":
+            inner = operand.attr
+            follows = tuple(None if d is None else follows[d] for d in inner)
+            operand = operand.args[0]
+        follows = tuple(None if n == 1 else d for n, d in zip(operand.shape, follows, strict=True))
+        if shape == operand.shape and all(
+                d == k for k, d in enumerate(follows) if operand.shape[k] != 1):
+            return operand
+        return self.make("view", shape, operand.dtype, (operand,), follows)
+
+    def expand(self, operand: Value, shape: Sequence[int]) -> Value:
+        """Lengths of 1 stretched, dimensions added in front."""
+        ahead = len(shape) - len(operand.shape)
+        return self.view(operand, shape, [ahead + k for k in range(len(operand.shape))])
+
+    def permute(self, operand: Value, axes: Sequence[int]) -> Value:
+        """Dimensions in another order."""
+        shape = [operand.shape[axis] for axis in axes]
+        return self.view(operand, shape, [list(axes).index(k) for k in range(len(axes))])
+
+    def reshape(self, operand: Value, shape: Sequence[int]) -> Value:
+        """A view where only lengths of 1 come and go, else elements in row-major order."""
+        shape = tuple(shape)
+        if shape == operand.shape:
+            return operand
+        real = [k for k, n in enumerate(shape) if n != 1]
+        if [n for n in shape if n != 1] == [n for n in operand.shape if n != 1]:
+            rest = iter(real)
+            return self.view(operand, shape, [None if n == 1 else next(rest)
+                                              for n in operand.shape])
+        return self.make("reshape", shape, operand.dtype, (operand,))
+
+    def dot(self, left: Value, right: Value) -> Value:
+        """A matrix product: a loop where one of the three lengths is 1."""
+        (n, k), (_, m) = left.shape, right.shape
+        if min(n, k, m) > 1:
+            return self.make("dot", (n, m), left.dtype, (left, right))
+        shape = (n, k, m)
+        product = self.map("mul", self.view(left, shape, (0, 1)), self.view(right, shape, (1, 2)))
+        return self.reduce("add", product, (1,))
+
+
+def broadcast(shapes: Iterable[Sequence[int]]) -> tuple[int, ...]:
+    """The shape that all shapes stretch to."""
+    found: list[int] = []
+    for shape in shapes:
+        ahead = len(shape) - len(found)
+        found = [1] * max(ahead, 0) + found
+        for k, n in enumerate(reversed(shape)):
+            if n != 1:
+                found[-1 - k] = n
+    return tuple(found)
+
+
+def order(roots: Iterable[Value]) -> list[Value]:
+    """All values that `roots` are made of, operands first."""
+    wanted: set[int] = set()
+    stack = list(roots)
+    found: dict[int, Value] = {}
+    while stack:
+        value = stack.pop()
+        if value.number not in wanted:
+            wanted.add(value.number)
+            found[value.number] = value
+            stack.extend(value.args)
+    return [found[number] for number in sorted(found)]
+
+
+def check(roots: Iterable[Value]) -> None:
+    """AssertionError where a value breaks the spec at the top of this file."""
+    for value in order(roots):
+        assert value.kind in KINDS, value
+        assert value.dtype in DTYPES, value
+        assert all(arg.number < value.number for arg in value.args), value
+        _CHECKS[value.kind](value)
+
+
+def _check_leaf(value: Value) -> None:
+    assert not value.args, value
+    assert value.kind == "input" or value.shape == (), value
+
+
+def _check_map(value: Value) -> None:
+    count, truth = SCALARS[value.attr]
+    assert len(value.args) == count, value
+    assert all(arg.shape == value.shape for arg in value.args), value
+    assert not truth or value.dtype == "b1", value
+    if value.attr == "select":
+        assert value.args[0].dtype == "b1", value
+        assert value.args[1].dtype == value.args[2].dtype == value.dtype, value
+    elif value.attr != "cast":
+        assert len({arg.dtype for arg in value.args}) == 1, value
+
+
+def _check_reduce(value: Value) -> None:
+    name, axes = value.attr
+    (operand,) = value.args
+    assert name in REDUCTIONS and axes, value
+    kept = tuple(n for k, n in enumerate(operand.shape) if k not in axes)
+    assert kept == value.shape and all(operand.shape[k] > 1 for k in axes), value
+
+
+def _check_view(value: Value) -> None:
+    (operand,) = value.args
+    assert operand.kind != "view" and len(value.attr) == len(operand.shape), value
+    for n, d in zip(operand.shape, value.attr, strict=True):
+        assert (n == 1) if d is None else value.shape[d] == n, value
+
+
+def _check_reshape(value: Value) -> None:
+    from math import prod
+    assert prod(value.shape) == prod(value.args[0].shape), value
+
+
+def _check_dot(value: Value) -> None:
+    left, right = value.args
+    assert left.shape[1] == right.shape[0] and value.shape == (
+        left.shape[0], right.shape[1]), value
+
+
+_CHECKS = {"input": _check_leaf, "number": _check_leaf, "constant": _check_leaf,
+           "map": _check_map, "reduce": _check_reduce, "view": _check_view,
+           "reshape": _check_reshape, "dot": _check_dot}

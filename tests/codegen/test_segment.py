@@ -1,0 +1,127 @@
+"""Whole training steps compiled to loop nests: numbers against NumPy, nests counted."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("llvmlite", reason="native code is made by llvmlite")
+
+from kkori.codegen.graph import Graph, check  # noqa: E402
+from kkori.codegen.lowering import Program, Spec, Step, lower  # noqa: E402
+from kkori.codegen.schedule import Nest, plan  # noqa: E402
+from kkori.codegen.segment import build  # noqa: E402
+from kkori.codegen.target import named  # noqa: E402
+from kkori.core.size import contiguous_strides  # noqa: E402
+
+
+class Recorder:
+    """Writes a program as a user's step would leave it."""
+
+    def __init__(self, *shapes):
+        self.program = Program(inputs=[Spec(s, contiguous_strides(s), "f4") for s in shapes])
+
+    def __call__(self, row, *args):
+        steps = self.program.steps
+        given = tuple(arg if isinstance(arg, tuple) and arg[:1] in (("slot",), ("input",))
+                      else ("value", arg) for arg in args)
+        steps.append(Step(row, given, (len(steps),)))
+        return ("slot", len(steps) - 1)
+
+
+def network(n, m):
+    """x -> Linear(1, m) -> ReLU -> Linear(m, 1), squared error, gradients, plain descent."""
+    add = Recorder((n, 1), (n, 1), (m, 1), (m,), (1, m), (1,), ())
+    x, t, w1, b1, w2, b2, one = (("input", k) for k in range(7))
+    h = add("relu", add("addmm", b1, x, add("t", w1), 1, 1))
+    w2t = add("t", w2)
+    y = add("addmm", b2, h, w2t, 1, 1)
+    loss = add("mse_loss", y, t, "mean", None)
+    gy = add("mse_loss_backward", one, y, t, "mean", None)
+    gh = add("mm", gy, add("t", w2t))
+    gw2 = add("t", add("mm", add("t", h), gy))
+    gb2 = add("reshape", add("sum", gy, (0,), True), (1,))
+    gu = add("relu_backward", gh, h)
+    gw1 = add("t", add("mm", add("t", x), gu))
+    gb1 = add("reshape", add("sum", gu, (0,), True), (m,))
+    for place, weight, g in ((2, w1, gw1), (3, b1, gb1), (4, w2, gw2), (5, b2, gb2)):
+        new = add("sub", weight, add("mul", g, 0.1))
+        add.program.writes.append((place, new[1]))
+    add.program.outputs = [loss[1]]
+    return add.program
+
+
+def by_hand(arrays):
+    x, t, w1, b1, w2, b2, _ = (array.astype(np.float64) for array in arrays)
+    u = x @ w1.T + b1
+    h = np.maximum(u, 0)
+    y = h @ w2.T + b2
+    gy = 2 / len(x) * (y - t)
+    gu = gy @ w2 * (h > 0)
+    steps = [gu.T @ x, gu.sum(0), gy.T @ h, gy.sum(0)]
+    return ((y - t) ** 2).mean(), [w - 0.1 * g for w, g in zip((w1, b1, w2, b2), steps,
+                                                               strict=True)]
+
+
+def arrays_for(program, seed=0):
+    random = np.random.default_rng(seed)
+    arrays = [random.standard_normal(spec.shape).astype(np.float32) for spec in program.inputs]
+    arrays[6] = np.ones((), np.float32)
+    return arrays
+
+
+@pytest.mark.parametrize("n, m", [(100, 512), (7, 37), (1, 3), (33, 100), (5, 1)])
+@pytest.mark.parametrize("name", ["host", "avx2", "x86-64"])
+def test_a_step_of_a_network(n, m, name):
+    program = network(n, m)
+    try:
+        target = None if name == "host" else named(name)
+    except (KeyError, ValueError):
+        pytest.skip(f"this machine cannot run {name} code")
+    segment = build(program, target)
+    arrays = arrays_for(program)
+    loss, weights = by_hand(arrays)
+    (found,) = segment.run(arrays, [])
+    assert found == pytest.approx(loss, rel=1e-5)
+    for array, wanted in zip(arrays[2:6], weights, strict=True):
+        np.testing.assert_allclose(array, wanted, rtol=2e-4, atol=2e-5)
+
+
+def test_the_hidden_layer_is_never_stored():
+    program = network(100, 512)
+    graph = Graph()
+    slots = lower(program, graph)
+    roots = [slots[k] for k in program.outputs] + [slots[k] for _, k in program.writes]
+    check(roots)
+    schedule = plan(roots)
+    large = [stage for stage in schedule.stages if isinstance(stage, Nest)
+             and np.prod((*stage.out, *stage.over)) > 1000]
+    assert len(large) == 2
+    assert all(np.prod(value.shape) <= 512 for value in schedule.stored)
+
+
+def test_what_has_no_rule_is_left_to_array_rules():
+    add = Recorder((3,))
+    add.program.outputs = [add("cumsum", ("input", 0), 0)[1]]
+    assert build(add.program) is None
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (5,), (16,), (130,), (3, 7), (20, 40), (1, 9)])
+def test_elementwise_values_of_every_shape(shape):
+    add = Recorder(shape, shape)
+    a, b = ("input", 0), ("input", 1)
+    add.program.outputs = [add("relu", add("sub", add("mul", a, b), 0.5))[1]]
+    random = np.random.default_rng(1)
+    arrays = [np.asarray(random.standard_normal(shape), np.float32) for _ in range(2)]
+    (found,) = build(add.program).run(arrays, [])
+    np.testing.assert_allclose(found, np.maximum(arrays[0] * arrays[1] - np.float32(0.5), 0),
+                               rtol=1e-6, atol=1e-6)
+
+
+def test_nan_and_infinity_keep_their_meaning():
+    add = Recorder((20,))
+    out = add("relu", ("input", 0))
+    add.program.outputs = [out[1], add("relu_backward", ("input", 0), out)[1]]
+    array = np.array([np.nan, np.inf, -np.inf, -0.0, 1.0] * 4, np.float32)
+    value, gradient = build(add.program).run([array], [])
+    np.testing.assert_array_equal(value, np.maximum(array, 0))
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_array_equal(gradient, array * (np.maximum(array, 0) > 0))
