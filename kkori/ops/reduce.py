@@ -224,15 +224,19 @@ def extreme_gradient(g: Tensor, input: Tensor, out: Tensor, axes: Any, keepdim: 
     return unreduce(g, input.shape, axes, keepdim) * (hit / count)
 
 
+def extreme_of_all_gradient(g: Tensor, input: Tensor, out: Tensor) -> Tensor:
+    """Shared equally among the elements that equal the extreme, or are NaN as it is."""
+    hit = (input == out) | (el.isnan(input) & el.isnan(out))
+    return el.mask(hit, g / hit.sum())
+
+
 EXTREME_GRADIENT = {"input": extreme_gradient}
 _amax = op("amax", reduced_extreme(np.maximum), EXTREME_GRADIENT)
 _amin = op("amin", reduced_extreme(np.minimum), EXTREME_GRADIENT)
-_max_all = op("max_all", lambda input: np.maximum.reduce(input, axis=None), {
-    "input": lambda g, input, out: extreme_gradient(g, input, out, None, False)},
-    node="MaxBackward1")
-_min_all = op("min_all", lambda input: np.minimum.reduce(input, axis=None), {
-    "input": lambda g, input, out: extreme_gradient(g, input, out, None, False)},
-    node="MinBackward1")
+_max_all = op("max_all", lambda input: np.maximum.reduce(input, axis=None),
+              {"input": extreme_of_all_gradient}, node="MaxBackward1")
+_min_all = op("min_all", lambda input: np.minimum.reduce(input, axis=None),
+              {"input": extreme_of_all_gradient}, node="MinBackward1")
 
 
 def something_needed(name: str, input: Tensor, axes: Any, lead: str | None = None) -> None:
