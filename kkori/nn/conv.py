@@ -9,7 +9,7 @@ from typing import Any
 from kkori.autograd.mode import no_grad
 from kkori.core import errors
 from kkori.nn import functional as F
-from kkori.nn.layer import as_tuple
+from kkori.nn.layer import as_tuple, with_own_init
 from kkori.nn.lazy import LazyModuleMixin
 from kkori.nn.linear import add_bias, init_like_linear
 from kkori.nn.module import Module
@@ -31,6 +31,11 @@ class _ConvNd(Module):
 
     _dims = 0
     _function: Callable[..., Tensor]
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "_dims" in vars(cls):
+            with_own_init(cls)
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: tuple[int, ...],
                  stride: tuple[int, ...], padding: Any, dilation: tuple[int, ...],

@@ -28,7 +28,7 @@ class _Table(Module):
         self.num_embeddings, self.embedding_dim = rows, columns
         self.padding_idx = padding_idx
         if given is None:
-            weight = empty(rows, columns, device=device, dtype=dtype)
+            weight = empty((rows, columns), device=device, dtype=dtype)
             self.weight = Parameter(weight, requires_grad=not freeze)
             self.reset_parameters()
         else:

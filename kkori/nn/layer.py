@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from itertools import repeat
 from operator import attrgetter
+from types import FunctionType
 from typing import Any
 
 from kkori.nn.module import Module
@@ -48,7 +49,9 @@ class Layer(Module):
                           uses: Callable[..., Any] | None = None, **settings: Any) -> None:
         super().__init_subclass__()
         if settings:
-            cls._settings, cls._owner = settings, cls.__qualname__
+            cls._settings = settings
+        if settings or "_dims" in vars(cls):
+            cls._owner = cls.__qualname__
         if shown is not None:
             cls._shown = shown
         if uses is not None:
@@ -119,6 +122,16 @@ def _listed(names: list[str]) -> str:
     if len(names) < 3:
         return " and ".join(names)
     return f"{', '.join(names[:-1])}, and {names[-1]}"
+
+
+def with_own_init(cls: type) -> None:
+    """Give `cls` a copy of the `__init__` it inherits, so that Python's errors name `cls`."""
+    inherited: Any = cls.__init__  # type: ignore[misc]
+    copy = FunctionType(inherited.__code__, inherited.__globals__, "__init__",
+                        inherited.__defaults__, inherited.__closure__)
+    copy.__kwdefaults__, copy.__annotations__ = inherited.__kwdefaults__, inherited.__annotations__
+    copy.__qualname__ = f"{cls.__qualname__}.__init__"
+    cls.__init__ = copy  # type: ignore[misc]
 
 
 def as_tuple(value: Any, length: int) -> tuple[Any, ...]:

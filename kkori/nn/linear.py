@@ -59,7 +59,7 @@ class Linear(Module):
                  dtype: Any = None) -> None:
         super().__init__()
         self.in_features, self.out_features = in_features, out_features
-        self.weight = Parameter(empty(out_features, in_features, device=device, dtype=dtype))
+        self.weight = Parameter(empty((out_features, in_features), device=device, dtype=dtype))
         add_bias(self, bias, out_features, device=device, dtype=dtype)
         self.reset_parameters()
 
@@ -92,7 +92,7 @@ class Bilinear(Module):
         self.in1_features, self.in2_features = in1_features, in2_features
         self.out_features = out_features
         factory = {"device": device, "dtype": dtype}
-        self.weight = Parameter(empty(out_features, in1_features, in2_features, **factory))
+        self.weight = Parameter(empty((out_features, in1_features, in2_features), **factory))
         add_bias(self, bias, out_features, **factory)
         self.reset_parameters()
 

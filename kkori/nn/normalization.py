@@ -97,6 +97,12 @@ class _NormBase(Module):
 class _BatchNorm(_NormBase):
     """Over the batch and all positions, for each channel (Ioffe and Szegedy 2015)."""
 
+    def __init__(self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1,
+                 affine: bool = True, track_running_stats: bool = True, device: Any = None,
+                 dtype: Any = None, *, bias: bool = True) -> None:
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype,
+                         bias=bias)
+
     def forward(self, input: Tensor) -> Tensor:
         self._check_input_dim(input)
         training, tracked = self.training, self.track_running_stats

@@ -22,7 +22,8 @@ class _PadNd(Layer, shown="{padding}", padding=...):
 
     def __init_subclass__(cls, dims: int = 0, **settings: Any) -> None:
         super().__init_subclass__(**settings)
-        cls._dims = dims or cls._dims
+        if dims:
+            cls._dims, cls._owner = dims, cls.__qualname__
 
     def prepare(self) -> None:
         self.padding = as_tuple(self.padding, 2 * self._dims)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from kkori.nn import functional as F
-from kkori.nn.layer import Layer, as_tuple
+from kkori.nn.layer import Layer, as_tuple, with_own_init
 from kkori.nn.module import Module
 from kkori.tensor import Tensor
 
@@ -115,6 +115,11 @@ class _FractionalMaxPool(Module):
 
     _dims = 0
     _function: Callable[..., Any]
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "_dims" in vars(cls):
+            with_own_init(cls)
 
     def __init__(self, kernel_size: Any, output_size: Any = None, output_ratio: Any = None,
                  return_indices: bool = False, _random_samples: Tensor | None = None) -> None:
