@@ -184,10 +184,8 @@ def cholesky_of_one(matrix: Any) -> tuple[Any, int]:
 
 def cholesky_gradient(gs: Any, factor: Tensor) -> Tensor:
     """Murray, "Differentiation of the Cholesky decomposition" (2016), equation 9."""
-    inner = matmul(adjoint(factor), gs[0].tril()).tril()
-    diagonal = inner.diagonal(dim1=-2, dim2=-1)
-    inner = inner - diagonal.diag_embed() * 0.5
-    inner = (inner + adjoint(inner)) * 0.5
+    inner = matmul(adjoint(factor), gs[0]).tril()
+    inner = (inner + adjoint(inner.tril(-1))) * 0.5
     half = triangular_row(adjoint(factor), inner, True, False)
     return adjoint(triangular_row(adjoint(factor), adjoint(half), True, False))
 

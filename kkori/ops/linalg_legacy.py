@@ -222,10 +222,10 @@ def check_ormqr(input: Tensor, tau: Tensor, other: Tensor, left: bool) -> None:
         problem = "input must have at least 2 dimensions."
     elif other._array.ndim < 2:
         problem = "other must have at least 2 dimensions."
-    elif other._array.shape[side] < tau._array.shape[-1]:
-        problem = f"other.shape[{side}] must be greater than or equal to tau.shape[-1]"
     elif other._array.shape[side] != input._array.shape[-2]:
         problem = f"other.shape[{side}] must be equal to input.shape[-2]"
+    elif other._array.shape[side] < tau._array.shape[-1]:
+        problem = f"other.shape[{side}] must be greater than or equal to tau.shape[-1]"
     elif tau._array.shape[-1] > input._array.shape[-1]:
         problem = "tau.shape[-1] must be less than or equal to input.shape[-1]"
     if problem:

@@ -153,10 +153,14 @@ def triangular(name: str, A: Tensor, B: Tensor, upper: bool, left: bool = True,
 
 
 @member("linalg")
-def solve_triangular(input: Tensor, B: Tensor, *, upper: bool, left: bool = True,
+def solve_triangular(input: Tensor, B: Tensor, *, upper: bool | None = None, left: bool = True,
                      unitriangular: bool = False) -> Tensor:
     """X with A X = B for triangular A, of which the other triangle is not read."""
     name = "linalg.solve_triangular"
+    if upper is None:
+        raise TypeError(errors.message(
+            'linalg_solve_triangular() missing 1 required positional arguments: "upper"',
+            fix="torch.linalg.solve_triangular(A, B, upper=False)"))
     check_matrices(name, input)
     check_matrices(name, B, "B")
     same_types(name, input, B)

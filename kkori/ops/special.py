@@ -315,7 +315,7 @@ def sinc_array(x: Any) -> Any:
 def sinc_gradient(g: Tensor, input: Tensor) -> Tensor:
     x = input * math.pi
     slope = over(over(x * el.cos(x) - el.sin(x), x, 0.0), input, 0.0)
-    return g * slope
+    return g * el.conj(slope)
 
 
 sinc = unary("sinc", lambda x: sinc_complex(x) if x.dtype.kind == "c" else _sinc(x),

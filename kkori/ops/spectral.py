@@ -40,11 +40,15 @@ def eigh_array(input: Any, letter: Any) -> Any:
 
 
 def eigh_gradient(gs: Any, eigenvalues: Tensor, eigenvectors: Tensor) -> Tensor:
-    """Giles, "An extended collection of matrix derivative results" (2008), section 3.1."""
+    """Giles, "An extended collection of matrix derivative results" (2008), section 3.1.
+
+    The result is Hermitian, as the input is meant to be.
+    """
     g_values, g_vectors = gs
     inner = None
     if g_vectors is not None:
-        inner = matmul(adjoint(eigenvectors), g_vectors) * gaps(eigenvalues)
+        product = matmul(adjoint(eigenvectors), g_vectors)
+        inner = (product - adjoint(product)) * 0.5 * gaps(eigenvalues)
     if g_values is not None:
         diagonal = g_values.diag_embed()
         inner = plus(inner, diagonal + 0j if eigenvectors.is_complex() else diagonal)

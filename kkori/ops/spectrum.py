@@ -193,10 +193,9 @@ def istft(input: Tensor, n_fft: int, hop_length: int | None = None, win_length: 
     check_istft(begin, input, n_fft, hop, win, window, half)
     full = centered(window, n_fft, win, input.dtype)
     norm = "ortho" if normalized else None
-    transform = fft.transform_back if half else fft.transform
+    transform = fft.transform if return_complex else fft.transform_back
     last = input._array.ndim - 1
     frames = transform(input.transpose(last - 1, last), [last], [n_fft], norm, False)
-    frames = frames if return_complex or half else frames.real
     found = overlapped(frames, full, hop, begin, n_fft // 2 if center else 0, center, length)
     return found
 
