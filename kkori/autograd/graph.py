@@ -228,7 +228,8 @@ class _Output:
                                    node, self.number)
         found = wrap(self.array)
         found._storage = self.storage
-        found._node, found._output_nr, found._requires_grad = node, self.number, True
+        if self.array.dtype.kind in "fcV":  # places and counts have no gradients
+            found._node, found._output_nr, found._requires_grad = node, self.number, True
         return found
 
 

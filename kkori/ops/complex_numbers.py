@@ -30,8 +30,8 @@ def complex_array(real: Any, imag: Any) -> Any:
 
 _complex = op("complex", complex_array,
               {"real": lambda g: g.real, "imag": lambda g: g.imag})
-_angle = op("angle", lambda input: np.where(np.isnan(input), input, np.angle(input)).astype(
-    input.real.dtype) if input.dtype.kind != "c" else np.angle(input),
+_angle = op("angle", lambda input: np.angle(input) if input.dtype.kind == "c" else np.where(
+    np.isnan(input), input, np.where(input < 0, np.pi, 0)).astype(input.dtype),
     {"input": lambda g, input: angle_gradient(g, input)})
 
 

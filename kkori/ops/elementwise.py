@@ -11,7 +11,7 @@ import numpy as np
 from kkori.core import dtype as types
 from kkori.core import errors
 from kkori.core.promotion import common, operands
-from kkori.ops.table import TORCH, binary, op, operand, public, unary
+from kkori.ops.table import TORCH, binary, not_a_tensor, op, operand, public, unary
 from kkori.tensor import Tensor
 
 LN2, LN10 = math.log(2.0), math.log(10.0)
@@ -91,13 +91,20 @@ neg = unary("neg", np.negative, lambda g: -g, aliases=("negative",))
 positive = unary("positive", np.positive, lambda g: g, inplace=False)
 abs = unary("abs", np.abs, lambda g, input: g * sgn(input), aliases=("absolute",))
 square = unary("square", np.square, lambda g, input: g * (2 * conj(input)), node="PowBackward0")
-sign = unary("sign", np.sign, lambda g: zero(g))
+
+
+def sign_array(x: Any) -> Any:
+    """-1, 0 or 1; 0 for NaN too, as in PyTorch."""
+    return x.copy() if x.dtype.kind == "b" else np.subtract(x > 0, x < 0, dtype=x.dtype)
+
+
+sign = unary("sign", sign_array, lambda g: zero(g))
 
 
 def sgn_array(x: Any) -> Any:
     """x / |x|, and 0 at 0; for real numbers the sign."""
     if x.dtype.kind != "c":
-        return np.sign(x)
+        return sign_array(x)
     size = np.abs(x)
     return np.where(size == 0, 0, x / np.where(size == 0, 1, size)).astype(x.dtype)
 
@@ -124,8 +131,22 @@ deg2rad = unary("deg2rad", np.deg2rad, lambda g: g * (math.pi / 180), floats=Tru
         node="Deg2RadBackward0")
 rad2deg = unary("rad2deg", np.rad2deg, lambda g: g * (180 / math.pi), floats=True,
         node="Rad2DegBackward0")
+
+
+BITS = {2: np.int16, 4: np.int32, 8: np.int64}
+
+
+def relu_backward_array(g: Any, out: Any) -> Any:
+    """g, but 0 where out is not above 0 (NaN lets g pass).
+
+    The bits of g are multiplied by 0 or 1: infinity times 0 would be NaN.
+    """
+    passes = np.logical_not(np.less_equal(out, 0))
+    return np.multiply(g.view(BITS[g.dtype.itemsize]), passes).view(g.dtype)
+
+
 relu = unary("relu", lambda x: np.maximum(x, 0), lambda g, out: relu_backward(g, out))
-relu_backward = op("relu_backward", lambda g, out: np.multiply(g, out > 0),
+relu_backward = op("relu_backward", relu_backward_array,
                    {"g": lambda g, out: relu_backward(g, out)}, node="ThresholdBackwardBackward0")
 
 # One argument, a truth value out: no gradient.
@@ -379,8 +400,8 @@ def float_power(input: Any, exponent: Any) -> Tensor:
 
 
 def larger_gradient(g: Tensor, input: Any, other: Any) -> Tensor:
-    """Gradient for the larger operand; equals share it."""
-    return g * ((input > other) * 1.0 + (input == other) * 0.5).to(g.dtype)  # type: ignore[union-attr]
+    """Gradient for the larger operand; equals share it, and NaN counts as larger."""
+    return mask(~(input < other), where(input == other, g * 0.5, g))
 
 
 maximum = binary("maximum", np.maximum,
@@ -442,8 +463,22 @@ ldexp = binary("ldexp", lambda x, y: x * np.exp2(y),
 nextafter = binary("nextafter", np.nextafter, {
     "input": lambda g, input, other: mask(input != other, g),
     "other": lambda g: zero(g)})
-heaviside = binary("heaviside", lambda x, y: np.where(
-    np.isnan(x), x, np.heaviside(x, y)).astype(x.dtype))  # type: ignore[attr-defined]
+_heaviside = binary("heaviside", lambda x, y: np.asarray(np.where(x == 0, y, x > 0)).astype(
+    x.dtype), torch=False)
+
+
+@public(inplace=True)
+def heaviside(input: Tensor, values: Tensor) -> Tensor:
+    """0 below zero, 1 above, `values` at zero; both of one type (``torch.heaviside``)."""
+    for place, (name, part) in enumerate((("input", input), ("values", values)), 1):
+        if not isinstance(part, Tensor):
+            raise not_a_tensor("heaviside", name, place, part)
+    if input._array.dtype != values._array.dtype:
+        raise RuntimeError(errors.message(
+            "heaviside is not yet implemented for tensors with different dtypes."))
+    return _heaviside(input, values)
+
+
 gcd = binary("gcd", np.gcd)
 lcm = binary("lcm", np.lcm)
 

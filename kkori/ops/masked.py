@@ -51,7 +51,7 @@ def same_shape(input: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """Both stretched to their common shape."""
     if input._array.shape == mask._array.shape:
         return input, mask
-    shape = joined_shape(input._array.shape, mask._array.shape)
+    shape = joined_shape(mask._array.shape, input._array.shape)
     return input.expand(shape), mask.expand(shape)
 
 
