@@ -604,7 +604,8 @@ def module_errors(torch: Any) -> Any:
     nn = torch.nn
     return [said(action) for action in (
         nn.Conv2d, nn.ConvTranspose1d, nn.BatchNorm2d, nn.InstanceNorm1d, nn.LayerNorm,
-        nn.GroupNorm, nn.FractionalMaxPool2d, nn.AvgPool2d, nn.MaxUnpool1d, nn.LSTM, nn.GRUCell, nn.Embedding,
+        nn.GroupNorm, nn.FractionalMaxPool2d, nn.AvgPool2d, nn.MaxUnpool1d, nn.LSTM, nn.GRUCell,
+        nn.Embedding,
         nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.Linear, nn.Bilinear, nn.Upsample,
         nn.LPPool2d, nn.ReflectionPad2d, nn.ConstantPad1d, nn.Fold, nn.PixelShuffle, nn.Unflatten,
         lambda: nn.Linear(-1, 2), lambda: nn.PReLU(2, 3, 4, 5, 6),
