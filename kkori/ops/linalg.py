@@ -158,8 +158,11 @@ slogdet_row = factored("linalg_slogdet", slogdet_array, {"input": slogdet_gradie
 
 # Cholesky.
 
-def cholesky_array(input: Any) -> Any:
-    """(The lower factor of the lower triangle, info)."""
+def cholesky_array(input: Any, upper: Any) -> Any:
+    """(The lower factor of the lower triangle, or the upper one of the upper, and info)."""
+    if upper:
+        factor, info = cholesky_array(input.conj().swapaxes(-1, -2), False)
+        return factor.conj().swapaxes(-1, -2), info
     try:
         return np.linalg.cholesky(input), no_failures(input)
     except np.linalg.LinAlgError:
@@ -182,9 +185,12 @@ def cholesky_of_one(matrix: Any) -> tuple[Any, int]:
     return found, 0 if order == len(matrix) else order + 1
 
 
-def cholesky_gradient(gs: Any, factor: Tensor) -> Tensor:
+def cholesky_gradient(gs: Any, factor: Tensor, upper: bool) -> Tensor:
     """Murray, "Differentiation of the Cholesky decomposition" (2016), equation 9."""
-    inner = matmul(adjoint(factor), gs[0]).tril()
+    g = gs[0]
+    if upper:
+        g, factor = adjoint(g), adjoint(factor)
+    inner = matmul(adjoint(factor), g).tril()
     inner = (inner + adjoint(inner.tril(-1))) * 0.5
     half = triangular_row(adjoint(factor), inner, True, False)
     return adjoint(triangular_row(adjoint(factor), adjoint(half), True, False))

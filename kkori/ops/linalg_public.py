@@ -173,8 +173,8 @@ def solve_triangular(input: Tensor, B: Tensor, *, upper: bool | None = None, lef
 
 def cholesky_of(name: str, input: Tensor, upper: bool) -> tuple[Tensor, Tensor]:
     check_square(name, input, kernel="cholesky_cpu")
-    factor, info = rows.cholesky_row(adjoint(input) if upper else input)
-    return adjoint(factor) if upper else factor, info
+    found: tuple[Tensor, Tensor] = rows.cholesky_row(input, upper)
+    return found
 
 
 @member("linalg")
