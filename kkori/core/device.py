@@ -62,6 +62,8 @@ class device:
 
 
 def _parse(text: str) -> tuple[str, int | None]:
+    if not text:
+        raise RuntimeError(errors.message("Device string must not be empty"))
     name, colon, number = text.partition(":")
     if name not in TYPES:
         if not name.isalpha():

@@ -193,6 +193,18 @@ def not_broadcastable(shapes: Any) -> RuntimeError:
     return RuntimeError(f"shapes {of_shape(first)} and {of_shape(second)} do not match")
 
 
+def named_shapes(error: ValueError, arrays: Any) -> Exception:
+    """NumPy's error about shapes that do not broadcast, in PyTorch's words; others as they are."""
+    if str(error).startswith("operands could not be broadcast"):
+        shapes = [array.shape for array in arrays if hasattr(array, "shape")]
+        for number, second in enumerate(shapes):
+            for first in shapes[:number]:
+                pairs = zip(first[::-1], second[::-1], strict=False)
+                if any(a != b and 1 not in (a, b) for a, b in pairs):
+                    return not_broadcastable((first, second))
+    return error
+
+
 def broadcast_hint(first: Any, second: Any) -> str:
     """The place for a length of 1 that makes two shapes fit, if there is one."""
     shorter, longer, name = (second, first, "b") if len(second) <= len(first) else (

@@ -287,10 +287,11 @@ def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
     """Write the elements of `src` here, broadcast and converted."""
     if not isinstance(src, Tensor):
         raise TypeError(errors.message(
-            f"copy_(): argument 'src' (position 1) must be Tensor, "
+            f"copy_(): argument 'other' (position 1) must be Tensor, "
             f"not {src.__class__.__name__}"))
     if isinstance(self._array, MetaArray):
         return self
+    readable(src)
     if src._array.dtype != self._array.dtype:
         src = _cast(src, self.dtype)
     if src._array.shape != self._array.shape:

@@ -146,8 +146,8 @@ def take_views(tensor: Tensor, parts: tuple[Any, ...]) -> tuple[Tensor, dict[int
     if consumed > tensor._array.ndim:
         raise IndexError(errors.message(
             f"too many indices for tensor of dimension {tensor._array.ndim}"))
-    dim, original, indices = 0, 0, {}
-    for part in parts:
+    dim, indices = 0, {}
+    for position, part in enumerate(parts):
         if part is None:
             tensor, dim = _unsqueeze(tensor, dim), dim + 1
         elif part is Ellipsis:
@@ -158,7 +158,7 @@ def take_views(tensor: Tensor, parts: tuple[Any, ...]) -> tuple[Tensor, dict[int
                 tensor = cut(tensor, dim, part)
             dim += 1
         elif is_number(part):
-            tensor = pick_reported(tensor, dim, int(part), original)
+            tensor = pick_reported(tensor, dim, int(part), position)
         elif isinstance(part, (bool, np.bool_)):
             tensor = _unsqueeze(tensor, dim)
             indices[dim] = np.asarray([0] if part else [], np.int64)
@@ -167,15 +167,14 @@ def take_views(tensor: Tensor, parts: tuple[Any, ...]) -> tuple[Tensor, dict[int
             array = index_of(part)
             indices[dim] = array
             dim += array.ndim if array.dtype == np.bool_ else 1
-        original += dimensions_used(part)
     return tensor, indices
 
 
-def pick_reported(tensor: Tensor, dim: int, index: int, original: int) -> Tensor:
-    """pick(), with errors counting dimensions as the user wrote them."""
+def pick_reported(tensor: Tensor, dim: int, index: int, position: int) -> Tensor:
+    """pick(), with errors that say where in the brackets the index stands, as PyTorch's do."""
     size = tensor._array.shape[dim]
     if not -size <= index < size:
-        raise out_of_bounds(index, original, size)
+        raise out_of_bounds(index, position, size)
     return _select(tensor, dim, index % size)
 
 
@@ -252,7 +251,7 @@ def checked_indices(view: Tensor, indices: dict[int, Any]) -> tuple[tuple[bool, 
             check_mask(array, shape, dim)
             dim += array.ndim
         else:
-            check_bounds(array, shape[dim], dim)
+            check_bounds(array, shape[dim], len(arrays))
             dim += 1
         arrays.append(array)
     return tuple(kept), arrays
@@ -268,6 +267,7 @@ def check_mask(mask: Any, shape: Any, dim: int) -> None:
 
 
 def check_bounds(array: Any, size: int, dim: int) -> None:
+    """IndexError where an index array points outside; `dim` is its number among the arrays."""
     if array.size and (array.max() >= size or array.min() < -size):
         bad = array[(array >= size) | (array < -size)].flat[0]
         raise out_of_bounds(int(bad), dim, size)

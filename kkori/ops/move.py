@@ -570,6 +570,8 @@ def cat(tensors: Any, dim: int = 0) -> Tensor:
         if not tensor._array.ndim:
             raise RuntimeError(errors.message(
                 f"zero-dimensional tensor (at position {place}) cannot be concatenated"))
+        if tensor.is_meta is not given[0].is_meta:
+            raise RuntimeError(errors.two_devices(given[0]._array, tensor._array))
     given = same_type(*given)
     parts = [tensor for tensor in given if not_legacy_empty(tensor)] or given[:1]
     place = dimension(dim, parts[0]._array.ndim)

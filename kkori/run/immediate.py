@@ -49,6 +49,8 @@ def caller(row: Any) -> Callable[..., Any]:
             found = rule(*arrays)
         except RuntimeWarning:
             found = quietly(rule, *arrays)
+        except ValueError as error:
+            raise errors.named_shapes(error, arrays) from None
         if several:
             result: Any = tuple([_tensor(part) for part in found])
             if view:
