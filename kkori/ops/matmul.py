@@ -12,7 +12,7 @@ from kkori.core.meta import MetaArray
 from kkori.ops import elementwise as el
 from kkori.ops import move
 from kkori.ops.move import _t, _transpose
-from kkori.ops.table import METHODS, TORCH, op, public
+from kkori.ops.table import METHODS, TORCH, not_a_tensor, op, public
 from kkori.tensor import Tensor
 
 # Names of C++ types, which PyTorch's messages use here.
@@ -339,7 +339,10 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
     ``torch.nn.functional.linear``; RuntimeError where lengths or types do not fit.
     """
-    shape = input._array.shape
+    try:
+        shape = input._array.shape
+    except AttributeError:
+        raise not_a_tensor("linear", "input", 1, input) from None
     columns = _t(weight)
     if len(shape) == 2:
         try:
