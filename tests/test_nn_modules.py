@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import json
 import pickle
 import runpy
@@ -132,3 +133,42 @@ def test_warnings_do_not_come_from_making_modules():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         recipes["build"](kkori, "Transformer(6, 2, 1, 1, 8, 0.0, batch_first=True)")
+
+
+def arguments(kind):
+    """Names, kinds and defaults of a constructor's arguments; functions only as such."""
+    named = [each for each in inspect.signature(kind).parameters.values()
+             if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)]
+    return [(each.name, each.kind, each.default if each.default is each.empty
+             or not callable(each.default) else "a function") for each in named]
+
+
+@pytest.mark.oracle
+def test_constructors_and_forwards_take_what_torchs_take():
+    torch = pytest.importorskip("torch")
+    for name in torch.nn.modules.__all__:
+        if hasattr(kkori.nn, name):
+            mine, theirs = getattr(kkori.nn, name), getattr(torch.nn, name)
+            assert arguments(mine) == arguments(theirs), name
+            if name != "RNNBase":  # here it is also the `forward` of its subclasses
+                assert arguments(mine.forward) == arguments(theirs.forward), name
+
+
+@pytest.mark.oracle
+def test_init_and_utils_take_what_torchs_take():
+    torch = pytest.importorskip("torch")
+    utils = ("clip_grad_norm_", "clip_grad_value_", "clip_grads_with_norm_", "get_total_norm",
+             "parameters_to_vector", "vector_to_parameters", "weight_norm", "spectral_norm",
+             "remove_weight_norm", "remove_spectral_norm", "fuse_conv_bn_eval",
+             "fuse_conv_bn_weights", "fuse_linear_bn_eval", "fuse_linear_bn_weights")
+    rooms = ((kkori.nn.init, torch.nn.init, [name for name in torch.nn.init.__all__
+                                             if name.endswith("_") or name == "calculate_gain"]),
+             (kkori.nn.utils, torch.nn.utils, utils),
+             (kkori.nn.utils.rnn, torch.nn.utils.rnn, torch.nn.utils.rnn.__all__),
+             (kkori.nn.utils.parametrize, torch.nn.utils.parametrize,
+              torch.nn.utils.parametrize.__all__),
+             (kkori.nn.utils.parametrizations, torch.nn.utils.parametrizations,
+              torch.nn.utils.parametrizations.__all__))
+    for mine, theirs, names in rooms:
+        for name in names:
+            assert arguments(getattr(mine, name)) == arguments(getattr(theirs, name)), name
