@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from kkori.core import dtype as types
-from kkori.core import errors
 from kkori.ops import elementwise as el
 from kkori.ops.direct import direct, floats_only, in_place, not_for
 from kkori.ops.elementwise import sigmoid_array
@@ -527,13 +526,9 @@ def along(name: str, row: Any) -> Any:
         array = input._array
         if array.dtype.kind not in "fV":
             raise not_for(kernel, input)
-        return row(input, dimension(dim, array.ndim) if array.ndim else checked(dim))
+        axis = dimension(dim, array.ndim)
+        return row(input, axis if array.ndim else None)
     return public(named(function, name, f"``torch.{name}`` along `dim`."))
-
-
-def checked(dim: int) -> None:
-    """A dimension of a number: none, if it could be meant."""
-    dimension(dim, 0)
 
 
 softmax_along, log_softmax_along = along("softmax", _softmax), along("log_softmax", _log_softmax)

@@ -15,7 +15,7 @@ from kkori.ops.activation import softmax_along
 from kkori.ops.matmul import linear, matmul
 from kkori.ops.pad import pad
 from kkori.ops.table import TORCH
-from kkori.tensor import Tensor
+from kkori.tensor import Tensor, wrap
 
 # One head.
 
@@ -84,7 +84,7 @@ def grouped(x: Tensor, heads: int) -> Tensor:
 def causal_mask(scores: Tensor) -> Tensor:
     """True where a place may look: at itself and at what came before."""
     length, seen = scores._array.shape[-2:]
-    return TORCH["from_numpy"](np.tri(length, seen, dtype=bool))
+    return wrap(np.tri(length, seen, dtype=bool))
 
 
 def masked_scores(scores: Tensor, mask: Tensor) -> Tensor:
@@ -103,7 +103,7 @@ def safe_softmax(scores: Tensor) -> Tensor:
     empty = np.isneginf(array).all(-1, keepdims=True)
     if not empty.any():
         return weights
-    return el.where(TORCH["from_numpy"](empty), 0.0, weights)
+    return el.where(wrap(empty), 0.0, weights)
 
 
 # Several heads.

@@ -67,9 +67,11 @@ def nll_back_array(grad: Any, shape: Any, target: Any, weight: Any, ignore_index
 _nll_back = direct("nll_loss_backward", nll_back_array, {
     "grad": lambda g, target, weight, ignore_index, reduction: _nll(
         g, target, weight, ignore_index, reduction)})
-_nll = direct("nll_loss", nll_array, {
+NLL_GRADIENT = {
     "input": lambda g, input_shape, target, weight, ignore_index, reduction: _nll_back(
-        g, input_shape, target, weight, ignore_index, reduction)})
+        g, input_shape, target, weight, ignore_index, reduction)}
+_nll = direct("nll_loss", nll_array, NLL_GRADIENT)
+_nll_of_places = direct("nll_loss2d", nll_array, NLL_GRADIENT, node="NllLoss2DBackward0")
 
 
 def nll_loss(input: Tensor, target: Tensor, weight: Tensor | None = None,
@@ -93,7 +95,7 @@ def nll_of(input: Tensor, target: Tensor, weight: Tensor | None, ignore_index: i
     if t.dtype.kind == "u":
         target = target.long()
     check_classes(target._array, classes, ignore_index)
-    return _nll(input, target, weight, ignore_index, reduction)
+    return (_nll if x.ndim < 3 else _nll_of_places)(input, target, weight, ignore_index, reduction)
 
 
 def check_nll(x: Any, t: Any, weight: Tensor | None, target: Tensor) -> None:

@@ -13,7 +13,7 @@ from kkori.ops.elementwise import same_type
 from kkori.ops.matmul import linear, mm
 from kkori.ops.norms import vector_norm
 from kkori.ops.table import TORCH, public
-from kkori.tensor import Tensor
+from kkori.tensor import Tensor, wrap
 
 
 @public(method=False, out=False)
@@ -111,7 +111,7 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
             raise RuntimeError("Class values must be smaller than num_classes.")
     found = np.zeros((*array.shape, num_classes), np.int64)
     np.put_along_axis(found, array[..., None], 1, -1)
-    return TORCH["from_numpy"](found)
+    return wrap(found)
 
 
 def linear_cross_entropy(input: Tensor, linear_weight: Tensor, target: Tensor, *,

@@ -12,7 +12,7 @@ from kkori.core import errors
 from kkori.ops import elementwise as el
 from kkori.ops.pool import _picked
 from kkori.ops.table import TORCH
-from kkori.tensor import Tensor
+from kkori.tensor import Tensor, wrap
 
 CHANGED = ("Default grid_sample and affine_grid behavior has changed to align_corners=False since "
            "1.3.0. Please specify align_corners=True if the old behavior is desired. See the "
@@ -169,7 +169,7 @@ class Sampler:
             flat = flat * n + np.clip(np.nan_to_num(place), 0, n - 1).astype(np.int64)
         lead = self.input._array.shape[:2]
         wide = np.broadcast_to(flat[:, None], (*lead, *flat.shape[1:]))
-        found = _picked(self.input, TORCH["from_numpy"](np.ascontiguousarray(wide)))
+        found = _picked(self.input, wrap(np.ascontiguousarray(wide)))
         if inside.all():
             return found
         return found * self.input.new_tensor(inside[:, None])

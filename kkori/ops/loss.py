@@ -278,7 +278,7 @@ def binary_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = 
     if weight is not None:
         weight = weight.expand(np.broadcast_shapes(t.shape, weight._array.shape))
     for other in (target, weight):
-        if other is not None and other._array.dtype is not x.dtype and other._array.dtype != x.dtype:
+        if other is not None and other._array.dtype != x.dtype:
             raise RuntimeError(errors.message(
                 f"Found dtype {other.dtype.alias} but expected {input.dtype.alias}",
                 fix=f"convert the target: target.to({input.dtype})"))

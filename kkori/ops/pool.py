@@ -129,22 +129,26 @@ def window_settings(name: str, dims: int, input: Any, kernel_size: Any, stride: 
     out = tuple(pooled_length(n, k, s, p, d, ceil_mode) for n, k, s, p, d in zip(
         shape[-dims:], kernel, step, rim, spread, strict=True))
     if min(out) < 1:
-        raise too_small(dims, shape, out)
+        raise too_small(name, dims, shape, out)
     batch = input if len(shape) == dims + 2 else input.unsqueeze(0)
     return batch, kernel, step, rim, spread, out
 
 
 def wrong_dimensions(name: str, dims: int, shape: Any) -> RuntimeError:
     if dims == 1:
-        return RuntimeError(f"{name}() Expected 2D or 3D input tensor, but got "
-                            f"{errors.of_shape(shape)}")
+        return RuntimeError(f"{name}: Expected 2D or 3D (batch mode) tensor with optional 0 dim "
+                            f"batch size for input, but got:{errors.of_shape(shape)}")
     if dims == 3:
         return RuntimeError("non-empty 4D or 5D (batch mode) tensor expected for input")
     return RuntimeError("non-empty 3D or 4D (batch mode) tensor expected for input")
 
 
-def too_small(dims: int, shape: Any, out: Any) -> RuntimeError:
+def too_small(name: str, dims: int, shape: Any, out: Any) -> RuntimeError:
     """A result without elements."""
+    if name == "max_pool1d":
+        return RuntimeError(errors.message(
+            f"max_pool1d() Invalid computed output size: {out[0]}",
+            fix="a smaller kernel_size, or padding"))
     lead = shape[-dims - 1:] if dims > 1 else (shape[-2], 1, shape[-1])
     tail = (shape[-dims - 1], *out) if dims > 1 else (shape[-2], 1, *out)
     sizes = ["x".join(map(str, part)) for part in (lead, tail)]
