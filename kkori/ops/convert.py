@@ -344,6 +344,9 @@ TORCH["fill_"] = METHODS["fill_"]
 @method
 def resize_(self: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
     """Another shape in place; what was there stays at the front of the memory."""
+    if self._requires_grad:
+        raise RuntimeError(errors.message(
+            "cannot resize variables that require grad", fix="x.detach().resize_(3)"))
     from kkori.ops.move import lengths
     shape = lengths(sizes)
     count = int(np.prod(shape, dtype=np.int64))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -61,9 +62,10 @@ def number_array(value: Any, row: dtype | None) -> Any:
     """A 0-dim array of a Python number."""
     row = row or types.OF_PYTHON[value.__class__ if value.__class__ in types.OF_PYTHON else
                                  next(k for k in types.OF_PYTHON if isinstance(value, k))]
+    if isinstance(value, complex) and row.kind in (types.INTEGRAL, types.FLOATING):
+        raise not_real(row)
     try:
-        return np.asarray(value).astype(row.numpy) if isinstance(value, complex) else \
-            np.asarray(value, row.numpy)
+        return np.asarray(value, row.numpy)
     except OverflowError:
         raise overflow(value, row) from None
 
@@ -100,18 +102,29 @@ def sequence_array(data: Any, row: dtype | None) -> Any:
         row = inferred(found, plain)
     if found.dtype == np.uint64 and row.kind != types.INTEGRAL:
         found = found.astype(np.float64)
-    if found.dtype.kind in "iu" and row.kind == types.INTEGRAL and found.dtype != row.numpy:
+    if row.kind == types.INTEGRAL and found.dtype != row.numpy and found.dtype.kind != "b":
         check_fits(found, row)
+    if row.kind == types.FLOATING and found.dtype.kind == "c":
+        raise not_real(row)
     return cast_array(found, row)
 
 
+def not_real(row: dtype) -> TypeError:
+    """Complex numbers do not become others by themselves."""
+    return TypeError(errors.message(
+        "must be real number, not complex" if row.kind == types.FLOATING else
+        "'complex' object cannot be interpreted as an integer", fix="value.real"))
+
+
 def check_fits(found: Any, row: dtype) -> None:
-    """RuntimeError where a whole number does not fit; unsigned types take negative ones too."""
+    """RuntimeError where a number does not fit; unsigned types take negative whole ones too."""
+    if found.dtype.kind == "c":
+        raise not_real(row)
     limits = types.iinfo(row)
-    low = limits.min if row.is_signed else -limits.max
+    low = limits.min if row.is_signed else -limits.max if found.dtype.kind in "iu" else 0
     for value in (found.min(), found.max()) if found.size else ():
         if not low <= value <= limits.max:
-            raise overflow(int(value), row)
+            raise overflow(value.item(), row)
 
 
 def plain_lists(data: Any) -> Any:
@@ -157,19 +170,46 @@ def ragged(data: Any, depth: int = 0) -> Exception:
                     f"expected sequence of length {expected} at dim {dim} (got {len(branch)})",
                     fix="pad the rows to one length, e.g. torch.nn.utils.rnn.pad_sequence"))
         level = [child for branch in level for child in branch]
+    first = first_leaf(data)
+    for part in level:
+        if isinstance(part, (list, tuple, np.ndarray)):
+            kind = type(part).__name__
+            return TypeError(errors.message(
+                f"'{kind}' object cannot be interpreted as an integer" if type(first) is int else
+                f"must be real number, not {kind}",
+                fix="the same number of brackets around every number"))
     return ValueError("too many dimensions")
 
 
 def wrong_leaf(data: Any) -> Exception:
     """What stands where a number should, in PyTorch's words."""
-    if isinstance(data, (list, tuple)) and isinstance(data[0], str):
+    if isinstance(first_leaf(data), str):
         return ValueError(errors.message(
             "too many dimensions 'str'", fix="turn text into numbers first: [float(s) for s in x]"))
+    odd = [part for part in leaves(data) if not isinstance(part, (int, float, complex))]
+    if not odd:
+        return ValueError(errors.message("Overflow when unpacking long long"))
+    if isinstance(odd[0], str):
+        return TypeError(errors.message("new(): invalid data type 'str'"))
+    return RuntimeError(errors.message(f"Could not infer dtype of {type(odd[0]).__name__}"))
+
+
+def first_leaf(data: Any) -> Any:
+    """What stands first in nested sequences."""
     while isinstance(data, (list, tuple)) and data:
-        data = next((part for part in data if not isinstance(part, (int, float))), data[0])
-    if isinstance(data, str):
-        return TypeError("new(): invalid data type 'str'")
-    return RuntimeError(f"Could not infer dtype of {type(data).__name__}")
+        data = data[0]
+    return data
+
+
+def leaves(data: Any) -> Iterator[Any]:
+    """All that stands in nested sequences, in order."""
+    waiting = [data]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, (list, tuple)):
+            waiting += part[::-1]
+        else:
+            yield part
 
 
 def inferred(found: Any, data: Any) -> dtype:
