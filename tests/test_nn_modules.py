@@ -161,6 +161,9 @@ def test_init_and_utils_take_what_torchs_take():
              "parameters_to_vector", "vector_to_parameters", "weight_norm", "spectral_norm",
              "remove_weight_norm", "remove_spectral_norm", "fuse_conv_bn_eval",
              "fuse_conv_bn_weights", "fuse_linear_bn_eval", "fuse_linear_bn_weights")
+    for kind in ("Embedding", "EmbeddingBag"):
+        mine, theirs = getattr(kkori.nn, kind), getattr(torch.nn, kind)
+        assert arguments(mine.from_pretrained) == arguments(theirs.from_pretrained)
     rooms = ((kkori.nn.init, torch.nn.init, [name for name in torch.nn.init.__all__
                                              if name.endswith("_") or name == "calculate_gain"]),
              (kkori.nn.utils, torch.nn.utils, utils),

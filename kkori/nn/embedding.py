@@ -87,10 +87,14 @@ class Embedding(_Table):
                            ("scale_grad_by_freq", False), ("sparse", False))
 
     @classmethod
-    def from_pretrained(cls, embeddings: Tensor, freeze: bool = True, **options: Any) -> Any:
+    def from_pretrained(cls, embeddings: Tensor, freeze: bool = True,
+                        padding_idx: int | None = None, max_norm: float | None = None,
+                        norm_type: float = 2.0, scale_grad_by_freq: bool = False,
+                        sparse: bool = False) -> Any:
         """An Embedding on the given table, not trained unless `freeze` is False."""
         rows, columns = _rows_and_columns(embeddings)
-        return cls(rows, columns, _weight=embeddings, _freeze=freeze, **options)
+        return cls(rows, columns, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse,
+                   _weight=embeddings, _freeze=freeze)
 
 
 class EmbeddingBag(_Table):
@@ -120,9 +124,15 @@ class EmbeddingBag(_Table):
                            ("mode", None), ("padding_idx", None))
 
     @classmethod
-    def from_pretrained(cls, embeddings: Tensor, freeze: bool = True, **options: Any) -> Any:
+    def from_pretrained(cls, embeddings: Tensor, freeze: bool = True,
+                        max_norm: float | None = None, norm_type: float = 2.0,
+                        scale_grad_by_freq: bool = False, mode: str = "mean",
+                        sparse: bool = False, include_last_offset: bool = False,
+                        padding_idx: int | None = None) -> Any:
         """An EmbeddingBag on the given table, not trained unless `freeze` is False."""
         rows, columns = _rows_and_columns(embeddings)
-        made = cls(rows, columns, _weight=embeddings, **options)
+        made = cls(rows, columns, max_norm, norm_type, scale_grad_by_freq, mode, sparse,
+                   _weight=embeddings, include_last_offset=include_last_offset,
+                   padding_idx=padding_idx)
         made.weight.requires_grad = not freeze
         return made

@@ -85,13 +85,15 @@ class _NormBase(Module):
                     **self.__dict__, use_bias=self.bias is not None)
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, local_metadata: dict[str, Any],
-                              *rest: Any) -> None:
+                              strict: bool, missing_keys: list[str], unexpected_keys: list[str],
+                              error_msgs: list[str]) -> None:
         if (local_metadata.get("version") or 0) < 2 and self.track_running_stats:
             key = prefix + "num_batches_tracked"  # state dicts of before 0.4.1 do not have it
             if key not in state_dict:
                 own = self.num_batches_tracked
                 state_dict[key] = tensor(0) if own is None or own.is_meta else own
-        super()._load_from_state_dict(state_dict, prefix, local_metadata, *rest)
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, missing_keys,
+                                      unexpected_keys, error_msgs)
 
 
 class _BatchNorm(_NormBase):
