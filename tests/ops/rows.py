@@ -118,7 +118,7 @@ row("addcdiv", lambda n: (n(3), n(2, 3), n(3, low=0.5), {"value": 0.5}))
 row("complex", lambda n: (n(3), n(3)))
 row("polar", lambda n: (n(3, low=0.5), n(3)))
 row("view_as_real", lambda n: (n.complex(3),))
-row("view_as_complex", lambda n: (n(3, 2),), any_layout=False)
+row("view_as_complex", lambda n: (n(3, 2),), any_layout=False, on_meta=False)
 
 # Shapes.
 
@@ -144,7 +144,7 @@ row("broadcast_to", lambda n: (n(3, 1), (2, 3, 4)))
 row("broadcast_tensors", lambda n: (n(3, 1), n(2)), lambda n: (n(3), n(2)))
 row("narrow", lambda n: (n(3, 4), 1, 1, 2), lambda n: (n(3), 0, 2, 2), lambda n: (n(), 0, 0, 0))
 row("select", lambda n: (n(3, 4), 1, -1), lambda n: (n(3), 0, 5))
-row("as_strided", lambda n: (n(3, 4), (2, 2), (4, 2), 1), any_layout=False)
+row("as_strided", lambda n: (n(3, 4), (2, 2), (4, 2), 1), any_layout=False, on_meta=False)
 row("diagonal", lambda n: (n(3, 4), 1), lambda n: (n(2, 3, 3), 0, 1, 2), lambda n: (n(3), 0))
 row("diag", lambda n: (n(3), -1), lambda n: (n(3, 4),), lambda n: (n(1, 1, 1),))
 row("diag_embed", lambda n: (n(2, 3), 1), lambda n: (n(2, 3), 0, 0, 2))
@@ -152,8 +152,8 @@ row("diagflat", lambda n: (n(2, 2), 1))
 row("trace", lambda n: (n(3, 4),), lambda n: (n.whole(5, 2, 2),), lambda n: (n(3),))
 row("tril", lambda n: (n(3, 4), -1), lambda n: (n(2, 2, 3),), lambda n: (n(3),))
 row("triu", lambda n: (n(3, 4), 1), lambda n: (n(2, 2, 3),))
-row("tril_indices", lambda n: (3, 4, 1), lambda n: (-1, 2))
-row("triu_indices", lambda n: (3, 4, -1), lambda n: (0, 2))
+row("tril_indices", lambda n: (3, 4, 1), lambda n: (-1, 2), on_meta=False)
+row("triu_indices", lambda n: (3, 4, -1), lambda n: (0, 2), on_meta=False)
 row("flip", lambda n: (n(2, 3), (0, 1)), lambda n: (n(2, 3), (0, 0)))
 row("fliplr", lambda n: (n(2, 3),), lambda n: (n(3),))
 row("flipud", lambda n: (n(2, 3),), lambda n: (n(),))
@@ -165,7 +165,8 @@ row("repeat", lambda n: (n(2, 1), 2, 3), lambda n: (n(3), 2, 2), lambda n: (n(2,
     lambda n: (n(), 2), method=True)
 row("tile", lambda n: (n(2, 3), (2,)), lambda n: (n(3), (2, 2)))
 row("repeat_interleave", lambda n: (n(2, 3), 2), lambda n: (n(2, 3), 2, 1),
-    lambda n: (n(3), n.whole(3, 3), 0), lambda n: (n(3), -1), lambda n: (n.whole(3, 4),))
+    lambda n: (n(3), n.whole(3, 3), 0), lambda n: (n(3), -1),
+    lambda n: (n.whole(3, 4),), on_meta=False)
 row("unfold", lambda n: (n(7), 0, 3, 2), lambda n: (n(2, 5), 1, 2, 1), lambda n: (n(3), 0, 4, 1),
     lambda n: (n(), 0, 1, 1), method=True)
 row("cat", lambda n: ([n(2, 3), n(1, 3)],), lambda n: ([n(2, 3), n.whole(4, 2, 1)], -1),
@@ -260,11 +261,12 @@ row("mode", lambda n: (np.array([[1.0, 2, 2], [3, 3, 1]]),), lambda n: (n(), 0),
 row("quantile", lambda n: (n(7), 0.3), lambda n: (n(2, 5), np.array([0.3, 0.6]), 1),
     lambda n: (n(5), 0.4, {"interpolation": "midpoint"}), lambda n: (n(3), 2.0),
     lambda n: (n(2, 3), 0.5, 0, True))
-row("nanquantile", lambda n: (np.array([1.0, np.nan, 3, 5]), 0.5), lambda n: (n(2, 5), 0.3, 1))
+row("nanquantile", lambda n: (np.array([1.0, np.nan, 3, 5]), 0.5),
+    lambda n: (n(2, 5), 0.3, 1), on_meta=False)
 row("unique", lambda n: (n.whole(4, 8),), lambda n: (n.whole(2, 5, 2), {"dim": 0}),
-    lambda n: (n.whole(4, 6), True, True, True))
+    lambda n: (n.whole(4, 6), True, True, True), on_meta=False)
 row("unique_consecutive", lambda n: (n.whole(2, 8), True, True),
-    lambda n: (n.whole(2, 5, 1), {"dim": 0}))
+    lambda n: (n.whole(2, 5, 1), {"dim": 0}), on_meta=False)
 row("searchsorted", lambda n: (np.sort(n(5)), n(2, 3)), lambda n: (np.sort(n(2, 5)), n(2, 3)),
     lambda n: (np.arange(4), 2, {"right": True}), lambda n: (n(2, 5), n(3)))
 row("bucketize", lambda n: (n(2, 3), np.sort(n(5))), lambda n: (2.5, np.arange(4), {"right": True}))
@@ -273,11 +275,12 @@ row("isin", lambda n: (n.whole(5, 6), n.whole(5, 2)), lambda n: (n.whole(5, 6), 
 # Counting.
 
 row("bincount", lambda n: (n.whole(5, 9),), lambda n: (n.whole(3, 4), n(4), 6), lambda n: (n(3),),
-    lambda n: (np.array([-1]),), smooth=False)
-row("histc", lambda n: (n(9), 4), lambda n: (n(9), 4, -1, 1), lambda n: (n(3), 0), smooth=False)
+    lambda n: (np.array([-1]),), smooth=False, on_meta=False)
+row("histc", lambda n: (n(9), 4), lambda n: (n(9), 4, -1, 1),
+    lambda n: (n(3), 0), smooth=False, on_meta=False)
 row("histogram", lambda n: (n(9), 4), lambda n: (n(9), np.array([-1.0, 0, 2])),
-    lambda n: (n(9), 3, {"range": (-1.0, 1.0), "density": True}), smooth=False)
-row("histogramdd", lambda n: (n(9, 2), [2, 3]), smooth=False)
+    lambda n: (n(9), 3, {"range": (-1.0, 1.0), "density": True}), smooth=False, on_meta=False)
+row("histogramdd", lambda n: (n(9, 2), [2, 3]), smooth=False, on_meta=False)
 
 # By index.
 
@@ -307,17 +310,19 @@ row("put", lambda n: (n(3, 4), n.whole(12, 3), n(3), True),
     lambda n: (n(3, 4), np.array([1, 5]), n(2)))
 row("masked_fill", lambda n: (n(2, 3), n.mask(3), 1.5), lambda n: (n(3), n.mask(2, 1), n()),
     lambda n: (n(3), n.whole(2, 3), 1.0), lambda n: (n(3), n.mask(2), 1.0))
-row("masked_select", lambda n: (n(2, 3), n.mask(2, 3)), lambda n: (n(2, 1), n.mask(3)))
+row("masked_select", lambda n: (n(2, 3), n.mask(2, 3)),
+    lambda n: (n(2, 1), n.mask(3)), on_meta=False)
 row("masked_scatter", lambda n: (n(2, 3), n.mask(2, 3), n(7)), lambda n: (n(9), n.mask(9), n(1)))
 row("nonzero", lambda n: (n.mask(3, 4),), lambda n: (n.mask(3, 4), {"as_tuple": True}),
-    lambda n: (np.array(3.0),))
-row("argwhere", lambda n: (n.mask(5),))
+    lambda n: (np.array(3.0),), on_meta=False)
+row("argwhere", lambda n: (n.mask(5),), on_meta=False)
 row("select_scatter", lambda n: (n(3, 4), n(3), 1, 2), lambda n: (n(3, 4), n(2), 1, 2))
 row("slice_scatter", lambda n: (n(5, 2), n(2, 2), 0, 1, 5, 2))
 row("diagonal_scatter", lambda n: (n(3, 4), n(3)))
 row("__getitem__", lambda n: (n(3, 4), 1), lambda n: (n(3, 4), (slice(0, 2), slice(None, None, 2))),
     lambda n: (n(3, 4), n.whole(3, 5)), lambda n: (n(3, 4), n.mask(3, 4)),
-    lambda n: (n(3, 4), (..., None, n.whole(4, 2))), lambda n: (n(3, 4), 7), method=True)
+    lambda n: (n(3, 4), (..., None, n.whole(4, 2))),
+    lambda n: (n(3, 4), 7), method=True, on_meta=False)
 
 # Products.
 
@@ -354,7 +359,7 @@ row("corrcoef", lambda n: (n(2, 4),))
 
 row("isclose", lambda n: (np.array([1.0, np.nan]), np.array([1.0, np.nan]), {"equal_nan": True}),
     lambda n: (n(2), n(2), {"rtol": -1.0}))
-row("allclose", lambda n: (np.ones(2), np.ones(2)), lambda n: (n(2), n(2)))
+row("allclose", lambda n: (np.ones(2), np.ones(2)), lambda n: (n(2), n(2)), on_meta=False)
 row("equal", lambda n: (np.ones(2), np.ones(2)), lambda n: (n(2), n(3)))
 row("frexp", lambda n: (n(3),), lambda n: (n.whole(3, 2),))
 row("clone", lambda n: (n(2, 3),))

@@ -44,6 +44,7 @@ class Row:
     smooth: bool = True  # whether first and second derivatives are compared with differences
     method: bool = False  # a method of Tensor only
     any_layout: bool = True  # whether it takes inputs however they lie in memory
+    on_meta: bool = True  # whether the result's shape is known without the numbers
     expected: Callable[..., Any] | None = None  # for operations that PyTorch does not have
     elementwise: bool = False
 
@@ -126,7 +127,7 @@ def binary(name: str, first: tuple[float, float] = (-2.0, 2.0),
 
 
 def row(name: str, *probes: Callable[[Numbers], tuple[Any, ...]], smooth: bool = True,
-        method: bool = False, any_layout: bool = True) -> Row:
+        method: bool = False, any_layout: bool = True, on_meta: bool = True) -> Row:
     """Any other operation, with the arguments of one call a probe."""
     return add(Row(name, {str(k): probe for k, probe in enumerate(probes)}, smooth, method,
-                   any_layout))
+                   any_layout, on_meta))

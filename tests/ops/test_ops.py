@@ -49,6 +49,12 @@ def test_memory_order_does_not_matter(name, probe):
 
 
 @pytest.mark.parametrize(("name", "probe"), [
+    (name, probe) for name, probe in WORKING if ROWS[name].on_meta])
+def test_shapes_without_numbers(name, probe):
+    drivers.check_meta(ROWS[name], probe)
+
+
+@pytest.mark.parametrize(("name", "probe"), [
     (name, probe) for name, probe in WORKING if drivers.in_place_form(ROWS[name])])
 def test_in_place(name, probe):
     drivers.check_in_place(ROWS[name], probe)
