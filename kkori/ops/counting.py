@@ -64,8 +64,8 @@ def range_of(values: Any, given: Any, name: str, margin: float) -> tuple[float, 
 def bin_of(values: Any, edges: Any) -> tuple[Any, Any]:
     """The bin of each value, and whether it has one."""
     places = np.searchsorted(edges, values, "right") - 1
-    places[values == edges[-1]] = len(edges) - 2
-    return places, (places >= 0) & (places < len(edges) - 1) & ~np.isnan(values)
+    places[places == len(edges) - 1] -= 1
+    return places, (values >= edges[0]) & (values <= edges[-1])
 
 
 def check_bins(bins: int, dim: int = 0) -> None:

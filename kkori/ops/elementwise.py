@@ -463,8 +463,8 @@ ldexp = binary("ldexp", lambda x, y: x * np.exp2(y),
 nextafter = binary("nextafter", np.nextafter, {
     "input": lambda g, input, other: mask(input != other, g),
     "other": lambda g: zero(g)})
-_heaviside = binary("heaviside", lambda x, y: np.asarray(np.where(x == 0, y, x > 0)).astype(
-    x.dtype), torch=False)
+_heaviside = binary("heaviside", lambda x, y: np.where(x == 0, y, (x > 0).astype(x.dtype)),
+                    torch=False)
 
 
 @public(inplace=True)

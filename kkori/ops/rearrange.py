@@ -191,7 +191,8 @@ def unfold_array(input: Any, dim: Any, size: Any, step: Any) -> Any:
     steps = tuple(s * step if d == dim else s for d, s in enumerate(whole.strides))
     if not input.ndim:
         shape, steps = (size,), whole.strides
-    return np.lib.stride_tricks.as_strided(whole, shape, (*steps, whole.strides[dim])[:len(shape)])
+    return np.lib.stride_tricks.as_strided(whole, shape, (*steps, whole.strides[dim])[:len(shape)],
+                                           subok=True)
 
 
 def unfold_back_array(g: Any, shape: Any, dim: Any, size: Any, step: Any) -> Any:

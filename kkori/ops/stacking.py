@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from kkori.core import errors
+from kkori.core import errors, meta
+from kkori.core.meta import MetaArray
 from kkori.ops.elementwise import same_type
 from kkori.ops.move import cat, checked_tensors, stack
 from kkori.ops.table import op, public
@@ -92,6 +93,8 @@ def column_stack(tensors: Any) -> Tensor:
 
 def block_diag_array(shape: Any, kind: Any, *blocks: Any) -> Any:
     """Zeros with the blocks along the diagonal."""
+    if blocks[0].__class__ is MetaArray:
+        return meta.empty(shape, kind)
     found = np.zeros(shape, kind)
     row = column = 0
     for block in blocks:

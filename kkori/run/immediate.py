@@ -12,7 +12,7 @@ from kkori.autograd.graph import attach
 from kkori.autograd.mode import switch
 from kkori.core import errors
 from kkori.core.dtype import get_default_dtype
-from kkori.core.meta import MetaArray
+from kkori.core.meta import MetaArray, answer
 from kkori.core.promotion import operands
 from kkori.run.memory import keep_freed_memory
 from kkori.tensor import Tensor
@@ -46,7 +46,10 @@ def caller(row: Any) -> Callable[..., Any]:
     def call(*args: Any) -> Any:
         arrays = [arg._array if isinstance(arg, Tensor) else arg for arg in args]
         try:
-            found = rule(*arrays)
+            if arrays[0].__class__ is MetaArray:
+                found = answer(rule, arrays)
+            else:
+                found = rule(*arrays)
         except RuntimeWarning:
             found = quietly(rule, *arrays)
         except ValueError as error:
