@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import linecache
 import os
 import sys
 import warnings
@@ -23,6 +22,7 @@ def user_line() -> tuple[str, int, str] | None:
 
 
 def _line(frame: Any, number: int) -> tuple[str, int, str]:
+    import linecache  # only now: it takes longer to import than all of this file
     name = frame.f_code.co_filename
     return name, number, linecache.getline(name, number).strip()
 
@@ -96,10 +96,15 @@ def inside(error: BaseException, module: Any) -> None:
     `floors.1`, and before it the name that the user's own code has for the outermost module.
     """
     old = error.args[0] if error.args else None
-    if type(old) is not Text:
-        old = _adopted(error)
-        if old is None:
+    text = old if type(old) is Text else _adopted(error)
+    if text is not None:
+        try:
+            error.args = (_located(text, module), *error.args[1:])
+        except Exception:  # the user's own __repr__, say: their error matters, not this one
             return
+
+
+def _located(old: Text, module: Any) -> Text:
     if old.module is None:
         path, failed = "", _one_line(repr(module))
     else:
@@ -109,7 +114,7 @@ def inside(error: BaseException, module: Any) -> None:
     new = _text(old.first, f"  in {label} = {failed}" if name or path else f"  in {failed}",
                 old.rest)
     new.path, new.module, new.failed = path, module, failed
-    error.args = (new, *error.args[1:])
+    return new
 
 
 def no_parameters(module: Any) -> Text:

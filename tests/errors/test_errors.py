@@ -138,6 +138,15 @@ def test_the_module_of_an_attribute_is_named():
         keeper.model(kkori.ones(5, 2))
 
 
+def test_a_module_that_cannot_be_printed_hides_no_error():
+    class Odd(kkori.nn.Linear):
+        def __repr__(self):
+            raise OSError("no name")
+
+    with pytest.raises(RuntimeError, match="mat1 and mat2 shapes cannot be multiplied"):
+        Odd(2, 1)(kkori.ones(5, 3))
+
+
 def test_an_error_of_the_users_own_passes_unchanged():
     class Strict(kkori.nn.Module):
         def forward(self, x):
