@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from kkori.core import errors
 from kkori.core.meta import MetaArray, empty
 from kkori.ops import elementwise as el
 from kkori.ops import factors
@@ -315,7 +316,13 @@ def raw_qr_array(input: Any) -> Any:
     return packed.swapaxes(-1, -2), tau
 
 
-raw_qr_row = factored("geqrf", raw_qr_array, outputs=("a", "tau"))
+def raw_qr_gradient(gs: Any) -> Tensor:
+    raise NotImplementedError(errors.message(
+        "the derivative for 'geqrf' is not implemented.",
+        fix="Q, R = torch.linalg.qr(A) has one"))
+
+
+raw_qr_row = factored("geqrf", raw_qr_array, {"input": raw_qr_gradient}, outputs=("a", "tau"))
 
 
 # Pseudoinverse and exponential.
