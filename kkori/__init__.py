@@ -60,11 +60,15 @@ _SUBMODULES = ("autograd", "backends", "cuda", "distributions", "fft", "func", "
 _LAZY = {"save": "io", "load": "io", "serialization": "io", "install_as_torch": "shims",
          "Generator": "core.generator", "default_generator": "core.generator",
          "set_printoptions": "show.printing", "compile": "compiler"}
+_LATER = {name: room for room, names in _table.LATER.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> Any:
     if name in _SUBMODULES:
         found: Any = importlib.import_module(f"kkori.{name}")
+    elif name in _LATER:
+        importlib.import_module(f"kkori.ops.{_LATER[name]}")
+        found = _table.TORCH[name]
     elif name in _LAZY:
         found = getattr(importlib.import_module(f"kkori.{_LAZY[name]}"), name)
     elif name.endswith("Tensor") and not name.startswith("_"):
@@ -80,7 +84,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_SUBMODULES, *_LAZY})
+    return sorted({*globals(), *_SUBMODULES, *_LAZY, *_LATER})
 
 
 __all__ = [name for name in globals() if not name.startswith("_")]

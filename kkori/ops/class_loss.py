@@ -15,10 +15,10 @@ from kkori.tensor import Tensor
 
 # Negative log-likelihood. input: (N, C, ...) or (C), target: (N, ...) or ().
 
-def chosen(target: Any, weight: Any, ignore_index: int, kind: Any) -> tuple[Any, Any]:
+def chosen(target: Any, weight: Any, ignore_index: int | None, kind: Any) -> tuple[Any, Any]:
     """Target classes with ignored ones replaced by 0, and their weights (None: all 1)."""
-    ignored = target == ignore_index
-    if not ignored.any():
+    ignored = None if ignore_index is None else target == ignore_index
+    if ignored is None or not ignored.any():
         return target, None if weight is None else weight[target]
     classes = np.where(ignored, 0, target)
     kept = np.where(ignored, 0, 1).astype(kind)
@@ -94,8 +94,8 @@ def nll_of(input: Tensor, target: Tensor, weight: Tensor | None, ignore_index: i
         target = target.reshape(())
     if t.dtype.kind == "u":
         target = target.long()
-    check_classes(target._array, classes, ignore_index)
-    return (_nll if x.ndim < 3 else _nll_of_places)(input, target, weight, ignore_index, reduction)
+    ignored = ignore_index if has_others(target._array, classes, ignore_index) else None
+    return (_nll if x.ndim < 3 else _nll_of_places)(input, target, weight, ignored, reduction)
 
 
 def check_nll(x: Any, t: Any, weight: Tensor | None, target: Tensor) -> None:
@@ -148,13 +148,13 @@ def check_class_types(x: Any, t: Any, weight: Tensor | None, target: Tensor) -> 
             f"got weight tensor of shape: {errors.of_shape(weight._array.shape)}")
 
 
-def check_classes(target: Any, classes: int, ignore_index: int) -> None:
-    """IndexError for the first class that is none."""
+def has_others(target: Any, classes: int, ignore_index: int) -> bool:
+    """Whether `ignore_index` may be among the targets; IndexError for a class that is none."""
     if target.__class__ is not np.ndarray or not target.size:
-        return
+        return False
     low, high = np.minimum.reduce(target, axis=None), np.maximum.reduce(target, axis=None)
     if low >= 0 and high < classes:
-        return
+        return 0 <= ignore_index < classes
     wrong = ((target < 0) | (target >= classes)) & (target != ignore_index)
     if wrong.any():
         place = np.argwhere(wrong)[0].tolist()
@@ -163,6 +163,7 @@ def check_classes(target: Any, classes: int, ignore_index: int) -> None:
             what=f"there are {classes} classes, so targets are 0 to {classes - 1}; this one is "
                  f"target{place if place else ''}",
             fix=label_hint(target[target != ignore_index], classes)))
+    return True
 
 
 def label_hint(labels: Any, classes: int) -> str:

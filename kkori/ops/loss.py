@@ -282,16 +282,19 @@ def binary_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = 
             raise RuntimeError(errors.message(
                 f"Found dtype {other.dtype.alias} but expected {input.dtype.alias}",
                 fix=f"convert the target: target.to({input.dtype})"))
-    inside_unit("input", x)
     inside_unit("target", t)
-    return _bce(input, target, weight, reduction)
+    result = _bce(input, target, weight, reduction)
+    total = result._array if reduction != "none" else np.add.reduce(result._array, axis=None)
+    if total != total:  # the logarithm of an input outside [0, 1] is NaN
+        inside_unit("input", x)
+    return result
 
 
 def inside_unit(name: str, array: Any) -> None:
     """RuntimeError where a number is outside [0, 1] (NaN is let through, as in PyTorch)."""
     if array.size and array.__class__ is np.ndarray and not (
             np.minimum.reduce(array, axis=None) >= 0 and np.maximum.reduce(array, axis=None) <= 1):
-        if name == "target" and np.isnan(array).any() and not ((array < 0) | (array > 1)).any():
+        if np.isnan(array).any() and not ((array < 0) | (array > 1)).any():
             return
         raise RuntimeError(errors.message(
             f"all elements of {name} should be between 0 and 1",

@@ -19,7 +19,7 @@ from kkori.core.meta import MetaArray
 from kkori.ops import elementwise as el
 from kkori.ops.direct import direct
 from kkori.ops.table import TORCH, public
-from kkori.tensor import Tensor
+from kkori.tensor import Tensor, wrap
 
 
 def standardize_array(input: Any, weight: Any, bias: Any, view: Any, axes: Any, place: Any,
@@ -94,17 +94,17 @@ def summed(g: Tensor, axes: Any) -> Tensor:
     return (g.sum(axes) if axes else g).reshape(-1)
 
 
-def standardize_gradient(gs: Any, input: Tensor, weight: Any, mean: Any, var: Any, view: Any,
-                         axes: Any, place: Any, eps: Any) -> Any:
+def standardize_gradient(gs: Any, input: Tensor, weight: Any, bias_shape: Any, mean: Any,
+                         var: Any, view: Any, axes: Any, place: Any, eps: Any) -> Any:
     """One row where the gradient is final; composed where it is to be differentiated again."""
     g = gs[0]
     if switch.on:
         found = composed_back(g, input, weight, view, axes, place, eps)
     else:
         found = _back(g, input, weight, mean, var, view, axes, place, eps)
-    shaped = [part if weight is None or not k else part.reshape(weight.shape)
-              for k, part in enumerate(found)]
-    return [*shaped, None, None, None, None]
+    to_input, to_weight, to_bias = found
+    return [to_input, None if weight is None else to_weight.reshape(weight.shape),
+            to_bias.reshape(bias_shape) if bias_shape else None, None, None, None, None]
 
 
 def standardizing(name: str, node: str) -> Callable[..., Any]:
@@ -299,13 +299,30 @@ def rms_array(input: Any, weight: Any, axes: Any, eps: Any) -> Any:
     return (found if weight is None else found * weight), rate
 
 
-def rms_gradient(gs: Any, input: Tensor, weight: Any, axes: Any, eps: Any, needs: Any) -> Any:
+def rms_back_array(grad: Any, input: Any, weight: Any, rate: Any, axes: Any) -> Any:
+    """Gradients of input and weight."""
+    count = prod(input.shape[axis] for axis in axes)
+    hat = input * rate
+    lead = tuple(range(input.ndim - len(axes)))
+    to_weight = np.add.reduce(grad * hat, axis=lead)
+    wide = grad if weight is None else grad * weight
+    inner = np.add.reduce(wide * hat, axis=axes, keepdims=True) / count
+    return rate * (wide - hat * inner), to_weight
+
+
+_rms_back = direct("fused_rms_norm_backward", rms_back_array, outputs=("input", "weight"))
+
+
+def rms_gradient(gs: Any, input: Tensor, weight: Any, rate: Any, axes: Any, eps: Any) -> Any:
     g = gs[0]
-    rate = el.rsqrt((input * input).mean(axes, True) + eps)
+    if not switch.on:
+        found, to_weight = _rms_back(g, input, weight, rate, axes)
+        return [found, None if weight is None else to_weight, None, None]
     wide = g if weight is None else g * weight
-    inner = (wide * input).mean(axes, True)
-    found = rate * wide - input * (rate * rate * rate * inner)
-    return [found, g * input * rate if needs[1] else None, None, None]
+    rate = el.rsqrt((input * input).mean(axes, True) + eps)
+    hat = input * rate
+    found = rate * (wide - hat * (wide * hat).mean(axes, True))
+    return [found, None if weight is None else g * hat, None, None]
 
 
 _rms_norm = direct("fused_rms_norm", rms_array, rms_gradient, outputs=("out", "rate"),
@@ -357,3 +374,50 @@ def group_norm_torch(input: Tensor, num_groups: int, weight: Tensor | None = Non
     view = (shape[0], num_groups, prod(shape[1:]) // num_groups)
     place = (1, channels, *(1,) * (len(shape) - 2))
     return _group_norm(input, weight, bias, view, (2,), place, eps)[0]
+
+
+# With the statistics as further results.
+
+def rate_of(var: Tensor, eps: float) -> Tensor:
+    """One over the standard deviation, as a result that is not followed."""
+    return wrap(np.reciprocal(np.sqrt(var._array + eps)))
+
+
+@public(method=False, out=False)
+def native_layer_norm(input: Tensor, normalized_shape: Any, weight: Tensor | None,
+                      bias: Tensor | None, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+    """``layer_norm``, the means, and one over the standard deviations."""
+    last = tuple(normalized_shape)
+    check_normalized(input, last, weight, bias)
+    shape = input._array.shape
+    first = len(shape) - len(last)
+    found, mean, var = _layer_norm(input, weight, bias, shape, tuple(range(first, len(shape))),
+                                   (1,) * first + last, eps)
+    return found, mean.detach(), rate_of(var, eps)
+
+
+@public(method=False, out=False)
+def native_group_norm(input: Tensor, weight: Tensor | None, bias: Tensor | None, N: int, C: int,
+                      HxW: int, group: int, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+    """``group_norm``, the means (N, groups), and one over the standard deviations."""
+    place, view = (1, C, *(1,) * (input._array.ndim - 2)), (N, group, C // group * HxW)
+    found = _group_norm(input, weight, bias, view, (2,), place, eps)[0]
+    mean = input.reshape(view).mean(2)
+    gap = input.reshape(view) - mean.unsqueeze(2)
+    return found, mean, el.rsqrt((gap * gap).mean(2) + eps)
+
+
+@public(method=False, out=False)
+def native_batch_norm(input: Tensor, weight: Tensor | None, bias: Tensor | None,
+                      running_mean: Tensor | None, running_var: Tensor | None, training: bool,
+                      momentum: float, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+    """``batch_norm``, the batch's means, and one over its standard deviations."""
+    found = batch_normalized(input, weight, bias, running_mean, running_var, training, momentum,
+                             eps)
+    if not training:
+        empty = input.new_empty((0,)).detach()
+        return found, empty, empty.clone()
+    array = input._array
+    axes = (0, *range(2, array.ndim))
+    mean, var = array.mean(axes, keepdims=True), array.var(axes)
+    return found, wrap(mean.reshape(-1)), rate_of(wrap(var), eps)

@@ -395,7 +395,24 @@ ROOMS = ("elementwise", "complex_numbers", "operators", "move", "strided", "spli
          "scatter", "indexed", "masked", "sort", "ranks", "sets", "cumulative", "differences",
          "counting", "diagonal", "rearrange", "stacking", "contract",
          "products", "norms", "covariance", "compare", "copies",
-         "sampling", "dropout", "activation", "loss",
-         "class_loss", "norm", "embedding", "conv", "pool", "linalg_public", "linalg_norms",
+         "sampling", "dropout", "activation", "linalg_public", "linalg_norms",
          "linalg_more", "linalg_legacy", "fft", "special", "spectrum", "tapers")
+# Rooms that are opened when one of these names of theirs is first asked for.
+LATER = {
+    "loss": "binary_cross_entropy_with_logits",
+    "norm": "batch_norm instance_norm layer_norm rms_norm group_norm native_batch_norm "
+            "native_layer_norm native_group_norm",
+    "embedding": "embedding embedding_bag",
+    "conv": "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d conv_tbc "
+            "convolution",
+    "pool": "max_pool1d max_pool2d max_pool3d max_pool1d_with_indices avg_pool1d",
+    "adaptive_pool": "adaptive_avg_pool1d adaptive_max_pool1d",
+    "pad": "constant_pad_nd",
+    "grid": "affine_grid_generator grid_sampler",
+    "shuffle": "pixel_shuffle pixel_unshuffle channel_shuffle native_channel_shuffle",
+    "distance": "pairwise_distance cosine_similarity pdist bilinear",
+    "composed_loss": "kl_div poisson_nll_loss hinge_embedding_loss margin_ranking_loss "
+                     "cosine_embedding_loss triplet_margin_loss",
+    "ctc": "ctc_loss",
+}
 LEGACY_TENSORS: dict[str, Any] = {}  # torch.FloatTensor and its like
