@@ -80,11 +80,18 @@ def sigmoid_array(x: Any) -> Any:
     return np.divide(1, out, out=out) if out.__class__ is np.ndarray else 1 / out
 
 
-sigmoid = unary("sigmoid", sigmoid_array, lambda g, out: sigmoid_backward(g, out), floats=True,
+def sigmoid_gradient(g: Tensor, out: Tensor) -> Tensor:
+    """One row for real numbers; complex ones need the conjugate."""
+    if out._array.dtype.kind == "c":
+        return g * conj(out * (1 - out))
+    return sigmoid_backward(g, out)
+
+
+sigmoid = unary("sigmoid", sigmoid_array, sigmoid_gradient, floats=True,
                 aliases=("special_expit",))
 sigmoid_backward = op(
     "sigmoid_backward", lambda g, out: g * (out * (1 - out)),
-    {"g": lambda g, out: g * conj(out * (1 - out)),
+    {"g": lambda g, out: g * (out * (1 - out)),
      "out": lambda gs, g, out: gs * g * (1 - 2 * out)})
 
 neg = unary("neg", np.negative, lambda g: -g, aliases=("negative",))
@@ -437,8 +444,8 @@ def logaddexp_array(x: Any, y: Any) -> Any:
 
 
 logaddexp = binary("logaddexp", logaddexp_array,
-                   {"input": lambda g, input, out: g * exp(input - out),
-                    "other": lambda g, other, out: g * exp(other - out)}, inplace=False)
+                   {"input": lambda g, input, out: g * conj(exp(input - out)),
+                    "other": lambda g, other, out: g * conj(exp(other - out))}, inplace=False)
 logaddexp2 = binary("logaddexp2", np.logaddexp2,
                     {"input": lambda g, input, out: g * exp2(input - out),
                      "other": lambda g, other, out: g * exp2(other - out)}, inplace=False)
@@ -458,8 +465,8 @@ def xlogy_slope(input: Any, other: Any) -> Any:
 
 
 ldexp = binary("ldexp", lambda x, y: x * np.exp2(y),
-               {"input": lambda g, other: g * 2.0 ** other,
-                "other": lambda g, out: g * out * LN2}, floats=True)
+               {"input": lambda g, other: g * conj(2.0 ** other),
+                "other": lambda g, out: g * conj(out) * LN2}, floats=True)
 nextafter = binary("nextafter", np.nextafter, {
     "input": lambda g, input, other: mask(input != other, g),
     "other": lambda g: zero(g)})

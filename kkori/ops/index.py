@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -46,9 +47,22 @@ def index_back_array(g: Any, shape: Any, places: Any, *indices: Any) -> Any:
     where = spread_out(places, indices)
     if len(indices) == 1 and indices[0].dtype == np.bool_:
         found[where] = g
+    elif all(places) and all(index.dtype != np.bool_ for index in indices):
+        add_rows(found, indices, g)
     else:
         np.add.at(found, where, g)
     return found
+
+
+def add_rows(found: Any, indices: Any, g: Any) -> None:
+    """Add `g` where whole numbers for the leading dimensions point, by flat places: far faster."""
+    lead = found.shape[:len(indices)]
+    width = prod(found.shape[len(indices):])
+    row: Any = 0
+    for index, size in zip(indices, lead, strict=True):
+        row = row * size + np.where(index < 0, index + size, index)
+    places = np.reshape(row, (-1, 1)) * width + np.arange(width)
+    np.add.at(found.reshape(-1), places.reshape(-1), g.reshape(-1))
 
 
 def index_gradient(g: Tensor, input_shape: Any, places: Any, indices: Any) -> Any:
@@ -239,7 +253,8 @@ def checked_indices(view: Tensor, indices: dict[int, Any]) -> tuple[tuple[bool, 
     """Which dimensions are indexed, and by which arrays, all within bounds."""
     shape = view._array.shape
     places = tuple(dim in indices for dim in range(max(indices) + 1))
-    arrays, kept = [], []
+    arrays: list[Any] = []
+    kept: list[bool] = []
     dim = 0
     while dim < len(places):
         array = indices.get(dim)

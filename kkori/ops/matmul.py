@@ -247,7 +247,7 @@ def batched(input: Tensor, other: Tensor) -> Tensor:
     """Products with more than two dimensions on at least one side."""
     left, right = input._array.shape, other._array.shape
     if len(right) <= 2:  # one matrix for the whole batch: a single large product
-        rows = input.reshape(-1, left[-1])
+        rows = input.reshape(prod(left[:-1]), left[-1])
         product = mm(rows, other) if len(right) == 2 else mv(rows, other)
         return move._reshape_copied(product, left[:-1] + right[1:])
     if len(left) == 1:
@@ -357,7 +357,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         product = matmul(input, weight)
         return product if bias is None else product + bias
     check_features(shape, weight._array.shape)
-    rows = input.reshape(-1, shape[-1])
+    rows = input.reshape(prod(shape[:-1]), shape[-1])
     wanted = shape[:-1] + columns._array.shape[1:]
     if bias is None:
         return move._reshape_copied(mm(rows, columns), wanted)
