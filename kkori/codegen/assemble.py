@@ -90,7 +90,7 @@ class _Assembler:
             triple = llvm.Target.from_triple(target.triple)
             self.machines[target.key] = triple.create_target_machine(
                 cpu=target.cpu, features=target.features, opt=CODEGEN_LEVEL,
-                reloc="pic", jit=target.runs_here)
+                jit=target.runs_here)
         return self.machines[target.key]
 
     def module(self, text: str, target: Target) -> tuple[Any, Any]:

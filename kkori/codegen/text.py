@@ -28,6 +28,7 @@ ARITHMETIC = {"+": ("fadd", "add"), "-": ("fsub", "sub"), "*": ("fmul", "mul"),
               "/": ("fdiv", "sdiv"), "%": ("frem", "srem"), "&": ("", "and"), "|": ("", "or"),
               "^": ("", "xor"), "<<": ("", "shl"), ">>": ("", "ashr"), ">>>": ("", "lshr"),
               "u/": ("", "udiv"), "u%": ("", "urem")}
+RARELY = '!{!"branch_weights", i32 1, i32 100000}'
 
 
 class Type:
@@ -75,11 +76,17 @@ I32, I64 = type_of("i32"), type_of("i64")
 FLOAT, DOUBLE = type_of("float"), type_of("double")
 
 
-@functools.cache
 def number(value: float, scalar: str) -> str:
     """A literal. Floats are rounded to `scalar`; those that decimals hold exactly stay legible."""
     if scalar not in FLOATING:
         return str(int(value))
+    if value == 0:  # before the cache, to which 0.0 and -0.0 are the same
+        return repr(float(value))
+    return _float_number(value, scalar)
+
+
+@functools.cache
+def _float_number(value: float, scalar: str) -> str:
     if scalar == "float":
         value = _to_single(value)
     if abs(value) < 1e6 and value * 16 == int(value * 16):
@@ -189,6 +196,12 @@ class Module:
         function = Function(self, name, result, arguments, internal)
         yield function
         self._functions.append(str(function))
+
+    def parts(self) -> dict[str, str]:
+        """Declarations, helpers and functions by name, to be merged into other text."""
+        functions = {text: text for text in self._functions}
+        found = {**self._declared, **self._helpers, **functions}
+        return {name: text.replace(") #0 {", ") {") for name, text in found.items()}
 
     def __str__(self) -> str:
         probe = ' "no-stack-arg-probe"' if self.target.is_windows else ""
@@ -403,9 +416,12 @@ class Function:
 
     def when(self, condition: Value, otherwise: Sequence[Value],
              then: Callable[[], Sequence[Value]]) -> tuple[Value, ...]:
-        """What `then` writes and returns if the condition holds, the values `otherwise` if not."""
+        """What `then` writes and returns if the condition holds, the values `otherwise` if not.
+
+        The condition is taken to be rare: registers are kept for the straight path.
+        """
         rare, join, origin = self.fresh_label("then"), self.fresh_label("join"), self.label
-        self.effect(f"br {condition}, label %{rare}, label %{join}")
+        self.effect(f"br {condition}, label %{rare}, label %{join}, !prof {RARELY}")
         self.begin(rare)
         values = then()
         last = self.label
