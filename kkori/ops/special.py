@@ -21,6 +21,7 @@ from kkori.ops import special_extra as extra
 from kkori.ops import special_gamma as gamma
 from kkori.ops import special_math as normal_series
 from kkori.ops import special_normal as normal
+from kkori.ops.direct import tensors_only
 from kkori.ops.namespaces import NAMES, member
 from kkori.ops.special_polynomials import POLYNOMIALS, polynomial
 from kkori.ops.table import METHODS, TORCH, binary, not_a_tensor, op, public, type_name, unary
@@ -198,6 +199,8 @@ def of_two(name: str, rule: Callable[..., Any], grad: Any = None, *, top: Sequen
                  torch=False)
 
     def function(input: Any, other: Any) -> Tensor:
+        if top:
+            tensors_only(f"special_{name}", input=input, other=other)
         if not isinstance(input, Tensor) and not isinstance(other, Tensor):
             raise TypeError(errors.message(
                 f"special_{name}() received an invalid combination of arguments - got "
