@@ -62,6 +62,44 @@ unary("isneginf", kinds="fib")
 unary("isreal", kinds="fib")
 unary("signbit", kinds="fib")
 
+# Special functions.
+
+unary("erf")
+unary("erfc")
+unary("erfinv", -0.9, 0.9)
+unary("lgamma", 0.3, 4, kinds="f")
+unary("digamma", 0.5, 4, kinds="f")
+unary("sinc", 0.3, 2)
+unary("i0", special=False)  # PyTorch has NaN at infinity
+unary("logit", 0.1, 0.9, kinds="f")
+unary("special.i1", kinds="f", special=False)
+unary("special.ndtr", kinds="f")
+unary("special.ndtri", 0.1, 0.9, kinds="f")
+unary("special.log_ndtr", kinds="f")
+unary("special.erfcx", kinds="f")
+unary("special.entr", 0.2, 2, kinds="f")
+unary("special.bessel_j0", kinds="f", smooth=False)
+
+# Activations.
+
+unary("nn.functional.relu6", -4, 9, kinds="f")
+unary("nn.functional.elu", kinds="f")
+unary("nn.functional.selu", kinds="f")
+unary("nn.functional.celu", kinds="f")
+unary("nn.functional.gelu", kinds="f")
+unary("nn.functional.silu", kinds="f")
+unary("nn.functional.mish", kinds="f")
+unary("nn.functional.softplus", kinds="f")
+unary("nn.functional.softsign", kinds="f")
+unary("nn.functional.logsigmoid", kinds="f")
+unary("nn.functional.leaky_relu", kinds="f")
+unary("nn.functional.hardtanh", kinds="f")
+unary("nn.functional.hardsigmoid", -4, 4, kinds="f")
+unary("nn.functional.hardswish", -4, 4, kinds="f")
+unary("nn.functional.hardshrink", kinds="f")
+unary("nn.functional.softshrink", kinds="f")
+unary("nn.functional.tanhshrink", kinds="f")
+
 # Two tensors.
 
 binary("add", kinds="fib")
@@ -119,6 +157,33 @@ row("complex", lambda n: (n(3), n(3)))
 row("polar", lambda n: (n(3, low=0.5), n(3)))
 row("view_as_real", lambda n: (n.complex(3),))
 row("view_as_complex", lambda n: (n(3, 2),), any_layout=False, on_meta=False)
+
+row("softmax", lambda n: (n(2, 3), 1), lambda n: (n(2, 3), 0), lambda n: (n(), 0),
+    lambda n: (np.array([1.0, inf, -inf]), 0))
+row("log_softmax", lambda n: (n(2, 3), 1), lambda n: (np.array([1.0, -inf]), 0))
+row("polygamma", lambda n: (2, n(3, low=0.5)))
+row("igamma", lambda n: (n(3, low=0.5), n(3, low=0.5)), smooth=False)
+row("nn.functional.linear", lambda n: (n(2, 3), n(4, 3), n(4)), lambda n: (n(2, 2, 3), n(4, 3)),
+    lambda n: (n(2, 3), n(4, 2)))
+row("nn.functional.mse_loss", lambda n: (n(2, 3), n(2, 3)), lambda n: (n(3), n(3), {
+    "reduction": "none"}))
+row("nn.functional.cross_entropy", lambda n: (n(4, 3), n.whole(3, 4)),
+    lambda n: (n(4, 3), n.whole(3, 4), {"label_smoothing": 0.1, "reduction": "sum"}))
+row("nn.functional.binary_cross_entropy", lambda n: (n(4, low=0.1, high=0.9), n(4, low=0.1,
+    high=0.9)))
+row("nn.functional.conv2d", lambda n: (n(2, 2, 5, 5), n(3, 2, 3, 3), n(3), 2, 1))
+row("nn.functional.max_pool2d", lambda n: (n(1, 2, 4, 4), 2))
+row("nn.functional.layer_norm", lambda n: (n(2, 4), (4,), n(4), n(4)))
+
+# Linear algebra.
+
+row("linalg.inv", lambda n: (n(3, 3) + 3 * np.eye(3),), lambda n: (n(2, 3),))
+row("linalg.det", lambda n: (n(2, 3, 3),), lambda n: (n(3),))
+row("linalg.solve", lambda n: (n(3, 3) + 3 * np.eye(3), n(3, 2)))
+row("linalg.slogdet", lambda n: (n(3, 3) + 3 * np.eye(3),))
+row("linalg.svdvals", lambda n: (n(3, 2),))
+row("linalg.matrix_norm", lambda n: (n(2, 3),), lambda n: (n(2, 3), "nuc"), lambda n: (n(2, 3), 1))
+row("linalg.matrix_power", lambda n: (n(2, 2), 3), lambda n: (n(2, 2) + 3 * np.eye(2), -2))
 
 # Shapes.
 

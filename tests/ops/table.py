@@ -60,7 +60,10 @@ class Row:
         name = self.name.partition(":")[0]  # what follows a colon tells two rows apart
         if self.method:
             return getattr(args[0], name)(*args[1:], **options)
-        return getattr(library, name)(*args, **options)
+        found = library
+        for part in name.split("."):
+            found = getattr(found, part)
+        return found(*args, **options)
 
 
 ROWS: dict[str, Row] = {}
@@ -75,10 +78,11 @@ def add(row: Row) -> Row:
 
 
 def unary(name: str, low: float = -2.0, high: float = 2.0, *, smooth: bool = True,
-          kinds: str = "fi", expected: Any = None) -> Row:
+          kinds: str = "fi", special: bool = True, expected: Any = None) -> Row:
     """An elementwise operation of one tensor of numbers in [low, high].
 
-    `kinds`: what it takes, of f (floating), i (integers), b (truth values).
+    `kinds`: what it takes, of f (floating), i (integers), b (truth values). `special`: whether it
+    is tried on NaN and infinities.
     """
     probes: dict[str, Any] = {}
     if "f" in kinds:
@@ -87,8 +91,9 @@ def unary(name: str, low: float = -2.0, high: float = 2.0, *, smooth: bool = Tru
             "float32": lambda n: (n(4, low=low, high=high).astype(np.float32),),
             "scalar": lambda n: (n(low=low, high=high),),
             "empty": lambda n: (np.zeros((2, 0)),),
-            "special": lambda n: (np.array(SPECIAL),),
         }
+    if "f" in kinds and special:
+        probes["special"] = lambda n: (np.array(SPECIAL),)
     if "i" in kinds:
         probes["whole"] = lambda n: (n.whole(5, 4, low=-4),)
         probes["byte"] = lambda n: (n.whole(9, 3).astype(np.uint8),)

@@ -60,7 +60,8 @@ def test_in_place(name, probe):
     drivers.check_in_place(ROWS[name], probe)
 
 
-@pytest.mark.parametrize("name", [name for name, row in ROWS.items() if row.elementwise])
+@pytest.mark.parametrize("name", [
+    name for name, row in ROWS.items() if row.elementwise and not name.startswith("nn.")])
 def test_out(name):
     probe = next(probe for probe in ROWS[name].probes)
     drivers.check_out(ROWS[name], probe)
