@@ -16,6 +16,7 @@ NARROW = 16  # columns that are eliminated one by one
 SMALL = 128  # rows up to which LAPACK's general solver is the quickest for a triangle
 
 
+@np.errstate(all="ignore")
 def lu(matrix: Any) -> tuple[Any, Any, Any]:
     """(L and U in one, pivots counted from 1, column of the first zero pivot or 0), as getrf."""
     batch, (rows, columns) = matrix.shape[:-2], matrix.shape[-2:]
@@ -77,6 +78,7 @@ def permutation_of(pivots: Any, rows: int) -> Any:
     return order.reshape(*pivots.shape[:-1], rows)
 
 
+@np.errstate(all="ignore")
 def solve_general(matrix: Any, other: Any) -> tuple[Any, Any]:
     """(X with matrix @ X = other, info): singular matrices give NaN and an `info` above 0."""
     try:
@@ -94,6 +96,7 @@ def solve_general(matrix: Any, other: Any) -> tuple[Any, Any]:
     return found, info
 
 
+@np.errstate(all="ignore")
 def solve_triangular(matrix: Any, other: Any, upper: bool, unit: bool) -> Any:
     """X with triangle(matrix) @ X = other; `unit`: the diagonal counts as ones."""
     size = matrix.shape[-1]
@@ -143,6 +146,7 @@ def substitute(triangle: Any, other: Any, upper: bool) -> Any:
 GROWTH = (1 + 17 ** 0.5) / 8
 
 
+@np.errstate(all="ignore")
 def ldl(matrix: Any, hermitian: bool) -> tuple[Any, Any, Any]:
     """(L and D in one, pivots, info) of batches of symmetric (or Hermitian) matrices."""
     size, count = matrix.shape[-1], prod(matrix.shape[:-2])
@@ -225,6 +229,7 @@ def full(corner: Any, hermitian: bool) -> Any:
     return low + (low.conj() if hermitian else low).T + np.diag(diagonal)
 
 
+@np.errstate(all="ignore")
 def ldl_solve(factors: Any, pivots: Any, other: Any, hermitian: bool) -> Any:
     """X with A @ X = other, where `factors` and `pivots` are those of A."""
     batch = np.broadcast_shapes(factors.shape[:-2], other.shape[:-2])
