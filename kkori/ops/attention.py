@@ -130,16 +130,7 @@ def multi_head_attention_forward(
         if key_padding_mask is not None:
             key_padding_mask = key_padding_mask.unsqueeze(0)
     length, batch, width = query._array.shape
-    key_padding_mask = added_mask(key_padding_mask, "key_padding_mask", query, attn_mask)
-    if is_causal and attn_mask is None:
-        raise RuntimeError(
-            "Need attn_mask if specifying the is_causal hint. You may use the Transformer module "
-            "method `generate_square_subsequent_mask` to create this mask.")
-    if is_causal and key_padding_mask is None and not need_weights:
-        attn_mask = None
-    else:
-        attn_mask = added_mask(attn_mask, "attn_mask", query, None)
-        is_causal = is_causal and key_padding_mask is None
+    masks, is_causal = both_masks(query, attn_mask, key_padding_mask, need_weights, is_causal)
     check_width(width, embed_dim_to_check, num_heads)
     check_keys(key, value, use_separate_proj_weight)
     if use_separate_proj_weight:
@@ -147,23 +138,10 @@ def multi_head_attention_forward(
                                   in_proj_bias)
     else:
         q, k, v = projected(query, key, value, in_proj_weight, in_proj_bias)
-    if attn_mask is not None:
-        attn_mask = mask_per_head(attn_mask, length, key._array.shape[0], batch, num_heads)
-    extra = 0
-    if bias_k is not None and bias_v is not None:
-        k, v = (TORCH["cat"]([x, bias.repeat(1, batch, 1)]) for x, bias in ((k, bias_k),
-                                                                          (v, bias_v)))
-        extra = 1
-    q, k, v = heads_of(q, k, v, static_k, static_v, batch, num_heads, width // num_heads)
-    if add_zero_attn:
-        k, v = (TORCH["cat"]([x, x.new_zeros((batch * num_heads, 1, width // num_heads))], 1)
-                for x in (k, v))
-        extra += 1
-    if extra:
-        attn_mask = None if attn_mask is None else pad(attn_mask, (0, extra))
-        key_padding_mask = None if key_padding_mask is None else pad(key_padding_mask, (0, extra))
-    attn_mask = joined_mask(attn_mask, key_padding_mask, batch, num_heads, k._array.shape[1])
-    output, weights = attended(q, k, v, attn_mask, dropout_p if training else 0.0, need_weights,
+    extra = (bias_k, bias_v) if bias_k is not None and bias_v is not None else ()
+    q, k, v = heads_of(q, k, v, static_k, static_v, extra, add_zero_attn, batch, num_heads)
+    mask = joined_mask(*masks, (length, key._array.shape[0], batch, num_heads), k._array.shape[1])
+    output, weights = attended(q, k, v, mask, dropout_p if training else 0.0, need_weights,
                                is_causal, batch, num_heads)
     output = linear(output, out_proj_weight, out_proj_bias).reshape(length, batch, -1)
     if weights is not None and average_attn_weights:
@@ -172,6 +150,20 @@ def multi_head_attention_forward(
         output = output.squeeze(1)
         weights = None if weights is None else weights.squeeze(0)
     return output, weights
+
+
+def both_masks(query: Tensor, attn_mask: Tensor | None, padding: Tensor | None,
+               need_weights: bool, is_causal: bool) -> tuple[tuple[Any, Any], bool]:
+    """Both masks as masks to add, and whether "causal" alone says it all."""
+    padding = added_mask(padding, "key_padding_mask", query, attn_mask)
+    if is_causal and attn_mask is None:
+        raise RuntimeError(
+            "Need attn_mask if specifying the is_causal hint. You may use the Transformer module "
+            "method `generate_square_subsequent_mask` to create this mask.")
+    if is_causal and padding is None and not need_weights:
+        return (None, None), True
+    return (added_mask(attn_mask, "attn_mask", query, None), padding), (
+        is_causal and padding is None)
 
 
 def attended(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout_p: float,
@@ -198,20 +190,29 @@ def attended(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout_p: fl
     return found, weights.reshape(batch, heads, length, seen)
 
 
-def heads_of(q: Tensor, k: Tensor, v: Tensor, static_k: Any, static_v: Any, batch: int,
-             heads: int, width: int) -> list[Tensor]:
-    """(length, N, E) as (N * heads, length, E / heads); given keys and values as they are."""
+def heads_of(q: Tensor, k: Tensor, v: Tensor, static_k: Any, static_v: Any, extra: Any,
+             add_zero: bool, batch: int, heads: int) -> list[Tensor]:
+    """(length, N, E) as (N * heads, length, E / heads), given keys and values as they are.
+
+    `extra` holds a key and a value more for everybody; `add_zero` adds one of zeros.
+    """
+    width = q._array.shape[-1] // heads
+    if extra:
+        k, v = (TORCH["cat"]([x, more.repeat(1, batch, 1)]) for x, more in zip(
+            (k, v), extra, strict=True))
     found = []
     for name, x, fixed in (("", q, None), ("static_k", k, static_k), ("static_v", v, static_v)):
         if fixed is None:
             found.append(x.reshape(x._array.shape[0], batch * heads, width).transpose(0, 1))
             continue
-        if fixed.size(0) != batch * heads:
-            raise AssertionError(f"expecting {name}.size(0) of {batch * heads}, but got "
-                                 f"{fixed.size(0)}")
-        if fixed.size(2) != width:
-            raise AssertionError(f"expecting {name}.size(2) of {width}, but got {fixed.size(2)}")
+        for dim, wanted in ((0, batch * heads), (2, width)):
+            if fixed.size(dim) != wanted:
+                raise AssertionError(f"expecting {name}.size({dim}) of {wanted}, but got "
+                                     f"{fixed.size(dim)}")
         found.append(fixed)
+    if add_zero:
+        found[1:] = [TORCH["cat"]([x, x.new_zeros((batch * heads, 1, width))], 1)
+                     for x in found[1:]]
     return found
 
 
@@ -272,17 +273,20 @@ def mask_per_head(mask: Tensor, length: int, seen: int, batch: int, heads: int) 
     return mask.unsqueeze(0) if ndim == 2 else mask
 
 
-def joined_mask(mask: Tensor | None, padding: Tensor | None, batch: int, heads: int,
+def joined_mask(mask: Tensor | None, padding: Tensor | None, sizes: Any,
                 seen: int) -> Tensor | None:
-    """Both masks as one, (N * heads, 1 or L, S)."""
+    """Both masks as one, (1 or N * heads, 1 or L, seen); nothing is hidden of added keys."""
+    length, given, batch, heads = sizes
+    if mask is not None:
+        mask = mask_per_head(mask, length, given, batch, heads)
+        mask = pad(mask, (0, seen - given)) if seen > given else mask
     if padding is None:
         return mask
-    if padding._array.shape[0] != batch:
-        raise AssertionError(f"Expected key_padded_mask.shape[0] to be {batch}, but got "
-                             f"{padding._array.shape[0]}")
-    if padding._array.shape[1] != seen:
-        raise AssertionError(f"Expected key_padded_mask.shape[1] to be {seen}, but got "
-                             f"{padding._array.shape[1]}")
+    for dim, wanted in ((0, batch), (1, given)):
+        if padding._array.shape[dim] != wanted:
+            raise AssertionError(f"Expected key_padded_mask.shape[{dim}] to be {wanted}, but got "
+                                 f"{padding._array.shape[dim]}")
+    padding = pad(padding, (0, seen - given)) if seen > given else padding
     wide = padding.reshape(batch, 1, 1, seen).expand(-1, heads, -1, -1)
     wide = wide.reshape(batch * heads, 1, seen)
     return wide if mask is None else mask + wide

@@ -19,6 +19,7 @@ from kkori.ops.windows import (
     out_lengths,
     padded,
     rows_of_windows,
+    slices,
 )
 from kkori.tensor import Tensor
 
@@ -39,6 +40,8 @@ def conv_array(input: Any, weight: Any, bias: Any, stride: Any, padding: Any, di
     if by_rows(input.shape[1], out, groups):
         return with_bias(conv_rows(input, weight, stride, padding, dilation, out), bias)
     x = padded(input, padding)
+    if by_channels(weight.shape, groups):
+        return with_bias(conv_channels(x, weight, stride, dilation, out), bias)
     matrix = weight.reshape(groups, weight.shape[0] // groups, -1)
     count = prod(out)
     found = np.empty((len(x), *matrix.shape[:2], count), input.dtype)
@@ -109,6 +112,42 @@ def as_columns(x: Any, kernel: Any, stride: Any, dilation: Any, out: Any, groups
     return found.reshape(len(x), groups, x.shape[1] // groups * prod(kernel), prod(out))
 
 
+# One channel in, one out, in each group: a product for each place of the window.
+
+def by_channels(weight_shape: Any, groups: int) -> bool:
+    """Whether every channel is convolved by itself."""
+    return groups > 1 and weight_shape[:2] == (groups, 1)
+
+
+def factor(weight: Any, place: Any) -> Any:
+    """The weights of one place, shaped to broadcast against (N, C, *space)."""
+    return weight[(slice(None), 0, *place)].reshape(-1, *(1,) * len(place))
+
+
+def conv_channels(x: Any, weight: Any, stride: Any, dilation: Any, out: Any) -> Any:
+    found = np.zeros((*x.shape[:2], *out), x.dtype)
+    product = np.empty_like(found)
+    for place, part in slices(weight.shape[2:], stride, dilation, out):
+        found += np.multiply(x[part], factor(weight, place), out=product)
+    return found
+
+
+def conv_input_channels(grad: Any, weight: Any, space: Any, stride: Any, dilation: Any) -> Any:
+    found = np.zeros((*grad.shape[:2], *space), grad.dtype)
+    product = np.empty_like(grad)
+    for place, part in slices(weight.shape[2:], stride, dilation, grad.shape[2:]):
+        found[part] += np.multiply(grad, factor(weight, place), out=product)
+    return found
+
+
+def conv_weight_channels(grad: Any, x: Any, shape: Any, stride: Any, dilation: Any) -> Any:
+    found = np.empty(shape, grad.dtype)
+    letters = "nc" + "xyz"[:len(shape) - 2]
+    for place, part in slices(shape[2:], stride, dilation, grad.shape[2:]):
+        found[(slice(None), 0, *place)] = np.einsum(f"{letters},{letters}->c", grad, x[part])
+    return found
+
+
 def conv_input_array(grad: Any, weight: Any, shape: Any, stride: Any, padding: Any, dilation: Any,
                      groups: Any) -> Any:
     """The gradient of the input (of `shape`): also what a transposed convolution computes."""
@@ -117,6 +156,8 @@ def conv_input_array(grad: Any, weight: Any, shape: Any, stride: Any, padding: A
         return conv_input_rows(grad, weight, shape, stride, padding, dilation)
     space = tuple(n + before + after for n, (before, after) in zip(
         shape[2:], padding, strict=True))
+    if by_channels(weight.shape, groups):
+        return crop(conv_input_channels(grad, weight, space, stride, dilation), shape[2:], padding)
     matrix = weight.reshape(groups, weight.shape[0] // groups, -1).swapaxes(1, 2)
     g = grad.reshape(len(grad), groups, -1, prod(out))
     found = np.empty((len(grad), shape[1], *space), grad.dtype)
@@ -134,6 +175,8 @@ def conv_weight_array(grad: Any, input: Any, shape: Any, stride: Any, padding: A
     if by_rows(shape[1], out, groups):
         return conv_weight_rows(grad, input, shape, stride, padding, dilation)
     x = padded(input, padding)
+    if by_channels(shape, groups):
+        return conv_weight_channels(grad, x, shape, stride, dilation)
     g = grad.reshape(len(grad), groups, shape[0] // groups, prod(out))
     found = np.zeros((groups, shape[0] // groups, prod(shape[1:])), grad.dtype)
     for part in pieces(len(x), found.shape[-1] * groups * prod(out)):

@@ -83,33 +83,12 @@ def pointwise(name: str, value: Rule, slope: Rule, bend: Rule, *, target: Rule |
     along the target (the negative of the slope if not given), both in our own operations.
     `total(x, t, reduction, how)` may be a shorter way to the mean and sum.
     """
+    back = pointwise_back(name, slope, bend, target is None)
+
     def loss_array(input: Any, target: Any, reduction: Any, how: Any) -> Any:
         if total is not None and reduction != "none":
             return total(input, target, reduction, how)
         return collect(value(input, target, how), reduction)
-
-    def back_array(grad: Any, input: Any, target: Any, reduction: Any, how: Any) -> Any:
-        found = slope(input, target, how)
-        if reduction != "none":
-            found *= share_of(grad, reduction, found.size)
-            return found
-        return found * grad
-
-    def shared(g: Tensor, reduction: str, count: int) -> Tensor:
-        return g * (1 / count) if reduction == "mean" and count else g
-
-    def back_grad(g: Tensor, input: Any, target: Any, reduction: Any, how: Any) -> Tensor:
-        found = back(g, input, target, "none", how)
-        return shared(found, reduction, g._array.size)
-
-    def back_input(g: Tensor, grad: Any, input: Any, target: Any, reduction: Any,
-                   how: Any) -> Tensor:
-        found = g * grad * bend(input, target, how)
-        return shared(found, reduction, g._array.size)
-
-    def back_target(g: Tensor, grad: Any, input: Any, target: Any, reduction: Any,
-                    how: Any) -> Tensor:
-        return -back_input(g, grad, input, target, reduction, how)
 
     def loss_input(g: Tensor, input: Any, target: Any, reduction: Any, how: Any) -> Tensor:
         return back(g, input, target, reduction, how)
@@ -121,10 +100,39 @@ def pointwise(name: str, value: Rule, slope: Rule, bend: Rule, *, target: Rule |
         return shared(g, reduction, count) * along_target(input, target, how)
 
     along_target = target
-    back = direct(f"{name}_backward", back_array, {
-        "grad": back_grad, "input": back_input,
-        **({"target": back_target} if target is None else {})})
     return direct(name, loss_array, {"input": loss_input, "target": loss_target}, node=node)
+
+
+def shared(g: Tensor, reduction: str, count: int) -> Tensor:
+    """`share_of` for tensors."""
+    return g * (1 / count) if reduction == "mean" and count else g
+
+
+def pointwise_back(name: str, slope: Rule, bend: Rule, symmetric: bool) -> Callable[..., Tensor]:
+    """The row of the gradient along the input; `symmetric`: along the target it is the negative."""
+    def back_array(grad: Any, input: Any, target: Any, reduction: Any, how: Any) -> Any:
+        found = slope(input, target, how)
+        if reduction != "none":
+            found *= share_of(grad, reduction, found.size)
+            return found
+        return found * grad
+
+    def back_grad(g: Tensor, input: Any, target: Any, reduction: Any, how: Any) -> Tensor:
+        return shared(back(g, input, target, "none", how), reduction, g._array.size)
+
+    def back_input(g: Tensor, grad: Any, input: Any, target: Any, reduction: Any,
+                   how: Any) -> Tensor:
+        return shared(g * grad * bend(input, target, how), reduction, g._array.size)
+
+    def back_target(g: Tensor, grad: Any, input: Any, target: Any, reduction: Any,
+                    how: Any) -> Tensor:
+        return -back_input(g, grad, input, target, reduction, how)
+
+    rules: dict[str, Rule] = {"grad": back_grad, "input": back_input}
+    if symmetric:
+        rules["target"] = back_target
+    back = direct(f"{name}_backward", back_array, rules)
+    return back
 
 
 def square_total(input: Any, target: Any, reduction: str, how: Any) -> Any:
