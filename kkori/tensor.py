@@ -11,6 +11,7 @@ from kkori.core import errors
 from kkori.core.dtype import dtype
 from kkori.core.layout import strided
 from kkori.core.meta import MetaArray
+from kkori.core.promise import settle
 from kkori.core.size import Size
 from kkori.core.storage import Storage, offset_of
 
@@ -130,6 +131,7 @@ class Tensor(Bound):
     def shared_storage(self) -> Storage:
         """Its Storage, made now if nobody has needed it yet."""
         if self._storage is None:
+            settle(self)
             self._storage = Storage(self._array)
         return self._storage
 
@@ -207,6 +209,7 @@ class Tensor(Bound):
     @property
     def grad_fn(self) -> Any:
         """The node that made it; None for leaves."""
+        settle(self)
         if self._base is not None:
             from kkori.autograd.views import refresh
             refresh(self)
@@ -324,6 +327,7 @@ def wrap(array: Any) -> Tensor:
 
 def share(tensor: Tensor) -> Tensor:
     """Another tensor on the same storage, without a tail."""
+    settle(tensor)
     other = _new(Tensor)
     other._array = tensor._array
     other._storage = tensor._storage or tensor.shared_storage()

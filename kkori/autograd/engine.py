@@ -140,6 +140,8 @@ def accumulate(leaf: Tensor, value: Tensor) -> None:
         leaf._grad = value if value._node is not None else wrap(value._array.copy("C"))
         if value._array.__class__ is not leaf._grad._array.__class__:
             leaf._grad._array = leaf._grad._array.view(value._array.__class__)
+        if switch.tape is not None:
+            switch.tape.gradient(leaf, value, True)
     elif switch.on:
         leaf._grad = old + value
     else:
@@ -163,6 +165,9 @@ def walk_from(roots: Any, grads: Any, keep_graph: bool, wanted: set[Any] | None,
 def backward(roots: Any, grads: Any, keep_graph: bool, create_graph: bool,
              inputs: Any = None) -> None:
     """Add the gradients of `roots` to ``.grad`` of the leaves (or of `inputs` only)."""
+    if switch.tape is not None and switch.tape.inside is None:
+        switch.tape.backward(backward, roots, grads, keep_graph, create_graph, inputs)
+        return
     outer, switch.on = switch.on, create_graph
     try:
         wanted, captures = (None, set()) if inputs is None else _towards(roots, inputs)
@@ -180,6 +185,8 @@ def backward(roots: Any, grads: Any, keep_graph: bool, create_graph: bool,
 def grad_of(roots: Any, grads: Any, keep_graph: bool, create_graph: bool,
             inputs: Any) -> list[Tensor | None]:
     """The gradients of `roots` for `inputs`; None where there is no way to them."""
+    if switch.tape is not None:
+        switch.tape.in_place()
     outer, switch.on = switch.on, create_graph
     try:
         wanted, captures = _towards(roots, inputs)

@@ -15,6 +15,7 @@ __all__ = ["no_grad", "enable_grad", "set_grad_enabled", "is_grad_enabled", "inf
 class _Switch(threading.local):
     on = True
     inference = False
+    tape: Any = None  # records or replays the operations of this thread; see run/tape.py
 
 
 switch = _Switch()

@@ -27,6 +27,8 @@ def overwrite(tensor: Tensor, result: Tensor) -> Tensor:
     RuntimeError, before anything is changed, where PyTorch has one: a leaf that requires
     gradients, a type that cannot hold the result, a shape that would have to grow.
     """
+    if switch.tape is not None:
+        switch.tape.in_place()
     follow = switch.on and (result._requires_grad or tensor._requires_grad)
     if follow:
         check_writable(tensor)

@@ -41,13 +41,22 @@ class Buffers:
     def __init__(self) -> None:
         self.places: dict[Value, int] = {}
         self.strides: dict[Value, tuple[int, ...]] = {}
+        self.aliases: set[Value] = set()  # values that are written over an input
+        self.count = 0
 
     def add(self, value: Value, strides: Sequence[int] | None = None) -> int:
         """Give `value` the next place; row-major unless `strides` (in elements) are given."""
-        self.places.setdefault(value, len(self.places))
+        if value not in self.places:
+            self.places[value] = self.count
+            self.count += 1
         self.strides[value] = tuple(strides) if strides is not None else contiguous_strides(
             value.shape)
         return self.places[value]
+
+    def share(self, value: Value, target: Value) -> None:
+        """Write `value` over the input `target`."""
+        self.places[value], self.strides[value] = self.places[target], self.strides[target]
+        self.aliases.add(value)
 
 
 class Axis:
@@ -188,7 +197,7 @@ class Writer:
 
     def number(self, value: Value) -> str:
         """A run-time number, from the end of the context."""
-        place = len(self.buffers.places) + value.attr
+        place = self.buffers.count + value.attr
         pointer = self.code.put(0, f"getelementptr i64, ptr %context, i64 {place}")
         return self.code.put(0, f"load double, ptr {pointer}, align 8")
 

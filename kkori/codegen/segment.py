@@ -8,6 +8,7 @@ Read `build` first: it is the table of contents.
 from __future__ import annotations
 
 import ctypes
+import sys
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from kkori.codegen.assemble import compile_text
 from kkori.codegen.emit import Buffers, Unsupported, emit_nest
 from kkori.codegen.graph import Graph, Value, check
 from kkori.codegen.lowering import Program, lower
-from kkori.codegen.schedule import Call, Nest, Plan, base, plan
+from kkori.codegen.schedule import Call, Nest, Plan, base, own_address, plan, reads
 from kkori.codegen.target import Target, current
 
 __all__ = ["Segment", "build"]
@@ -31,7 +32,7 @@ def build(program: Program, target: Target | None = None) -> Segment | None:
     roots = [slots[slot] for slot in (*program.outputs, *(slot for _, slot in program.writes))]
     check(roots)
     schedule = plan(roots)
-    buffers = place_buffers(program, graph, schedule)
+    buffers = place_buffers(program, graph, schedule, slots)
     target = target or current()
     try:
         names, text = emit(schedule, buffers, target)
@@ -41,14 +42,48 @@ def build(program: Program, target: Target | None = None) -> Segment | None:
     return Segment(program, slots, schedule, buffers, code, names)
 
 
-def place_buffers(program: Program, graph: Graph, schedule: Plan) -> Buffers:
-    """Every array's place in the context: inputs first, then what is stored."""
+def place_buffers(program: Program, graph: Graph, schedule: Plan,
+                  slots: dict[int, Value]) -> Buffers:
+    """Every array's place in the context: inputs first, then what is stored.
+
+    A value that overwrites an input shares its place where nothing reads the old numbers later.
+    """
     buffers = Buffers()
-    for number, spec in enumerate(program.inputs):
-        buffers.add(graph.make("input", spec.shape, spec.dtype, (), number), spec.strides)
+    inputs = [graph.make("input", spec.shape, spec.dtype, (), number)
+              for number, spec in enumerate(program.inputs)]
+    for value, spec in zip(inputs, program.inputs, strict=True):
+        buffers.add(value, spec.strides)
+    outputs = {base(slots[slot]) for slot in program.outputs}
+    for number, slot in program.writes:
+        value = slots[slot]
+        if value in schedule.stored and value not in outputs and value not in buffers.places and (
+                in_place(inputs[number], value, schedule)):
+            buffers.share(value, inputs[number])
     for value in sorted(schedule.stored, key=lambda value: value.number):
-        buffers.add(value)
+        if value not in buffers.places:
+            buffers.add(value)
     return buffers
+
+
+def in_place(target: Value, value: Value, schedule: Plan) -> bool:
+    """Whether `value` may be written where `target` is: each number is read, then written."""
+    if target.shape != value.shape or value.kind != "map":
+        return False
+    home = next((k for k, stage in enumerate(schedule.stages)
+                 if isinstance(stage, Nest) and value in stage.maps), None)
+    if home is None:
+        return False
+    for number, stage in enumerate(schedule.stages):
+        if isinstance(stage, Call):
+            if number > home and any(base(arg) is target for arg in stage.value.args):
+                return False
+            continue
+        for user in (*stage.sums, *stage.maps):
+            for need, where in reads(user, schedule.stored):
+                if need is target and (number > home or number == home and not (
+                        where == own_address(value))):
+                    return False
+    return True
 
 
 def emit(schedule: Plan, buffers: Buffers, target: Target) -> tuple[list[str], str]:
@@ -103,58 +138,111 @@ def split_arguments(text: str) -> list[str]:
     return [*parts, text[start:]]
 
 
+NUMPY = {"f4": np.float32, "f8": np.float64, "b1": np.bool_}
+
+
 class Segment:
-    """Compiled: call `run` with the arrays and numbers of a round."""
+    """Compiled: call `compute` with the arrays and numbers of a round, then `commit`.
+
+    Everything that stays the same from round to round is prepared once: buffers of values that
+    nobody sees, their addresses, and the addresses of inputs that are the same arrays as before.
+    """
 
     def __init__(self, program: Program, slots: dict[int, Value], schedule: Plan,
                  buffers: Buffers, code: Any, names: list[str]) -> None:
         self.program, self.slots, self.schedule = program, slots, schedule
-        self.buffers, self.code = buffers, code
+        self.code = code
         self.functions = [code.function(name, None, ctypes.c_void_p) for name in names]
-        self.context = (ctypes.c_uint64 * (len(buffers.places) + program.numbers))()
+        count = buffers.count
+        self.context = (ctypes.c_uint64 * (count + program.numbers))()
+        self.address = ctypes.addressof(self.context)
         self.numbers = (ctypes.c_double * program.numbers).from_buffer(
-            self.context, 8 * len(buffers.places)) if program.numbers else None
-        self.kept: dict[Value, np.ndarray] = {}
+            self.context, 8 * count) if program.numbers else None
         self.kernels = sum(isinstance(stage, Nest) for stage in schedule.stages)
+        self.inputs: list[Any] = [None] * len(program.inputs)
+        self.prepare(buffers)
+
+    def prepare(self, buffers: Buffers) -> None:
+        """Hidden buffers, places of outputs, and what is left to copy at the end."""
+        self.made: dict[Value, np.ndarray] = {}
+        wanted = {base(self.slots[slot]) for slot in self.program.outputs}
+        self.fresh = []  # (value, place, spare array): seen by the caller, made when needed
+        for value in self.schedule.stored:
+            place = buffers.places[value]
+            if value in buffers.aliases:
+                continue
+            self.made[value] = array = np.empty(value.shape, NUMPY[value.dtype])
+            self.context[place] = array.__array_interface__["data"][0]
+            if value in wanted:
+                self.fresh.append((value, place))
+        self.copies = [(number, self.slots[slot]) for number, slot in self.program.writes
+                       if base(self.slots[slot]) not in buffers.aliases]
 
     def run(self, arrays: list[np.ndarray], numbers: list[float]) -> list[np.ndarray]:
         """Compute the outputs, and overwrite the inputs that the program writes."""
-        context = self.context
-        for number, array in enumerate(arrays):
-            context[number] = array.__array_interface__["data"][0]
+        outputs = self.compute(arrays, numbers)
+        self.commit()
+        return outputs
+
+    def compute(self, arrays: list[np.ndarray], numbers: list[float]) -> list[np.ndarray]:
+        """Compute everything that is not written in place by the loops themselves."""
+        self.point_at(arrays)
         for number, value in enumerate(numbers):
             self.numbers[number] = value  # type: ignore[index]
-        made = self.make_buffers()
+        for value, place in self.fresh:
+            # free if only `made` and the call hold it: then it can be filled again
+            if sys.getrefcount(self.made[value]) > 2:
+                self.made[value] = array = np.empty(value.shape, NUMPY[value.dtype])
+                self.context[place] = array.__array_interface__["data"][0]
+        self.run_stages()
+        return [self.output(self.slots[slot]) for slot in self.program.outputs]
+
+    def point_at(self, arrays: list[np.ndarray]) -> None:
+        """Addresses of the inputs; those of the same arrays as before are known."""
+        known = self.inputs
+        for number, array in enumerate(arrays):
+            if array is not known[number]:
+                known[number] = array
+                self.context[number] = array.__array_interface__["data"][0]
+
+    def run_stages(self) -> None:
+        """One call for each run of nests, a library call for each product between them."""
+        if len(self.functions) == 1 and self.kernels == len(self.schedule.stages):
+            self.functions[0](self.address)
+            return
         functions = iter(self.functions)
         pending = False
         for stage in self.schedule.stages:
             if isinstance(stage, Call):
                 if pending:
-                    next(functions)(ctypes.addressof(context))
+                    next(functions)(self.address)
                     pending = False
-                self.call(stage.value, made, arrays)
+                self.call(stage.value)
             else:
                 pending = True
         if pending:
-            next(functions)(ctypes.addressof(context))
-        for number, slot in self.program.writes:
-            np.copyto(arrays[number], self.array(self.slots[slot], made, arrays))
-        return [self.array(self.slots[slot], made, arrays) for slot in self.program.outputs]
+            next(functions)(self.address)
 
-    def make_buffers(self) -> dict[Value, np.ndarray]:
-        """Fresh arrays for what is stored."""
-        made = {}
-        kinds = {"f4": np.float32, "f8": np.float64, "b1": np.bool_}
-        for value in self.schedule.stored:
-            array = np.empty(value.shape, kinds[value.dtype])
-            made[value] = array
-            self.context[self.buffers.places[value]] = array.__array_interface__["data"][0]
-        return made
+    def commit(self) -> None:
+        """Overwrite what the loops could not write in place."""
+        for number, value in self.copies:
+            np.copyto(self.inputs[number], self.array(value))
 
-    def array(self, value: Value, made: dict[Value, np.ndarray], arrays: list[np.ndarray]) -> Any:
+    def output(self, value: Value) -> np.ndarray:
+        """An array of its own for the caller."""
+        found = self.made.get(value)
+        if found is not None:
+            return found
+        shown = self.array(value)
+        inner = self.made.get(base(value))
+        if inner is not None and shown.flags.c_contiguous and shown.flags.writeable:
+            return inner.reshape(value.shape)
+        return np.array(shown, order="C")
+
+    def array(self, value: Value) -> Any:
         """The array of a stored value, an input, or a view of either."""
         inner = base(value)
-        found = arrays[inner.attr] if inner.kind == "input" else made[inner]
+        found = self.inputs[inner.attr] if inner.kind == "input" else self.made[inner]
         if inner is value:
             return found
         kept = [k for k, d in enumerate(value.attr) if d is not None]
@@ -162,12 +250,12 @@ class Segment:
         where = [value.attr[k] for k in kept]
         found = found.transpose([where.index(d) for d in sorted(where)])
         full = found.reshape([n if d in where else 1 for d, n in enumerate(value.shape)])
-        return np.broadcast_to(full, value.shape)
+        return np.broadcast_to(full, value.shape) if full.shape != value.shape else full
 
-    def call(self, value: Value, made: dict[Value, np.ndarray], arrays: list[np.ndarray]) -> None:
+    def call(self, value: Value) -> None:
         """A matrix product by BLAS, or a copy in another shape."""
-        parts = [self.array(arg, made, arrays) for arg in value.args]
+        parts = [self.array(arg) for arg in value.args]
         if value.kind == "dot":
-            np.dot(parts[0], parts[1], out=made[value])
+            np.dot(parts[0], parts[1], out=self.made[value])
         else:
-            made[value][...] = parts[0].reshape(value.shape)
+            self.made[value][...] = parts[0].reshape(value.shape)

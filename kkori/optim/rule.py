@@ -22,6 +22,7 @@ import kkori
 from kkori.autograd.mode import enable_grad, set_grad_enabled
 from kkori.core import errors
 from kkori.optim.optimizer import Optimizer
+from kkori.run import hot
 from kkori.tensor import Tensor
 
 __all__ = ["RuleOptimizer"]
@@ -72,12 +73,16 @@ class RuleOptimizer(Optimizer):
 
         Returns what ``closure`` returned, or None.
         """
+        if closure is None and hot.step(self):
+            hot.after_step(self, True)
+            return None
         loss = None
         if closure is not None:
             with enable_grad():
                 loss = closure()
         for group in self.param_groups:
             self._update_group(group)
+        hot.after_step(self, False)
         return loss
 
     def _update_group(self, group: dict[str, Any]) -> None:

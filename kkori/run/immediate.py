@@ -44,6 +44,8 @@ def caller(row: Any) -> Callable[..., Any]:
     rule, view, several = row.array, row.view, bool(row.outputs)
 
     def call(*args: Any) -> Any:
+        if switch.tape is not None:
+            return switch.tape.call(call, row, args)
         arrays = [arg._array if isinstance(arg, Tensor) else arg for arg in args]
         try:
             if arrays[0].__class__ is MetaArray:
@@ -77,6 +79,8 @@ def view_caller(row: Any) -> Callable[..., Tensor]:
     rule, may_copy = row.array, row.view == "maybe"
 
     def call(input: Tensor, *args: Any) -> Tensor:
+        if switch.tape is not None:
+            return switch.tape.call(call, row, (input, *args))
         array = input._array
         result = _new(Tensor)
         result._array = found = rule(array, *args)
@@ -108,6 +112,8 @@ def unary_caller(row: Any, floats: bool) -> Callable[[Tensor], Tensor]:
     rule = row.array
 
     def call(input: Tensor) -> Tensor:
+        if switch.tape is not None:
+            return switch.tape.call(call, row, (input,))
         x = input._array
         if floats and x.dtype.kind in "iub":
             x = x.astype(get_default_dtype().numpy)
@@ -131,6 +137,8 @@ def binary_caller(row: Any, floats: bool) -> Callable[[Any, Any], Tensor]:
     rule = row.array
 
     def call(input: Any, other: Any) -> Tensor:
+        if switch.tape is not None:
+            return switch.tape.call(call, row, (input, other))
         followed = False
         if isinstance(input, Tensor):
             x = input._array

@@ -1,0 +1,130 @@
+"""An array that has been promised: its shape and type are known, its numbers come later.
+
+While a trace is replayed, operations hand out tensors whose `_array` is a Promise. Shape, strides
+and type can be read as often as one likes; whoever asks for anything else gets the real array,
+which is computed first. Every slot of a trace has a class of its own, so that making a promise is
+making an empty object, and recognising one is comparing classes.
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import numpy as np
+
+__all__ = ["Promise", "promise_class", "settle"]
+
+
+class _Flags:
+    """What `array.flags` says of a promised array: a fresh one, in row-major order."""
+
+    c_contiguous = writeable = owndata = aligned = True
+    f_contiguous = False
+
+
+class Promise:
+    """The base of all promise classes; see the module."""
+
+    __slots__ = ("array", "tape", "__weakref__")
+    shape: tuple[int, ...] = ()
+    strides: tuple[int, ...] = ()
+    dtype: Any = None
+    ndim = size = itemsize = nbytes = 0
+    slot = -1
+    flags = _Flags
+    base = None
+    __array_priority__ = 2000
+
+    def real(self) -> Any:
+        """The numbers; what is pending is computed now if it has to be."""
+        if self.array is None:
+            self.tape.flush()
+        assert self.array is not None, "a promise was not kept"
+        return self.array
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("array", "tape"):
+            raise AttributeError(name)
+        return getattr(self.real(), name)
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        found = self.real()
+        return found if dtype is None else found.astype(dtype)
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        if "out" in options:
+            options["out"] = tuple(map(plain, options["out"]))
+        return getattr(ufunc, method)(*map(plain, inputs), **options)
+
+    def __array_function__(self, func: Any, kinds: Any, inputs: Any, options: Any) -> Any:
+        return func(*plain_all(inputs), **{name: plain(v) for name, v in options.items()})
+
+    def __len__(self) -> int:
+        return len(self.real())
+
+    def __iter__(self) -> Any:
+        return iter(self.real())
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.real()[plain(index)]
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        self.real()[index] = plain(value)
+
+    def __bool__(self) -> bool:
+        return bool(self.real())
+
+    def __float__(self) -> float:
+        return float(self.real())
+
+
+def plain(value: Any) -> Any:
+    """A promise's real array; anything else as it is."""
+    return value.real() if isinstance(value, Promise) else value
+
+
+def plain_all(values: Any) -> Any:
+    """The same inside lists and tuples."""
+    if isinstance(values, (list, tuple)):
+        return type(values)(plain_all(value) for value in values)
+    return plain(values)
+
+
+def _operators() -> None:
+    for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or",
+                 "xor", "eq", "ne", "lt", "le", "gt", "ge"):
+        function = getattr(operator, f"__{name}__")
+        setattr(Promise, f"__{name}__",
+                lambda self, other, f=function: f(self.real(), plain(other)))
+        setattr(Promise, f"__r{name}__",
+                lambda self, other, f=function: f(plain(other), self.real()))
+    for name in ("neg", "pos", "abs", "invert"):
+        function = getattr(operator, f"__{name}__")
+        setattr(Promise, f"__{name}__", lambda self, f=function: f(self.real()))
+    Promise.__hash__ = object.__hash__  # type: ignore[method-assign]
+
+
+_operators()
+
+
+def promise_class(array: Any, slot: int) -> type[Promise]:
+    """The class of promises that look like `array`."""
+    return type("Promise", (Promise,), {
+        "__slots__": (), "shape": array.shape, "strides": strides_of(array), "dtype": array.dtype,
+        "ndim": array.ndim, "size": array.size, "itemsize": array.itemsize,
+        "nbytes": array.nbytes, "slot": slot})
+
+
+def strides_of(array: Any) -> tuple[int, ...]:
+    """Row-major strides in bytes: what the array will have when it is there."""
+    return np.empty((0, *array.shape[1:]), array.dtype).strides if array.ndim else ()
+
+
+def settle(tensor: Any) -> None:
+    """Make sure that `tensor` has its real array, its storage and its tail."""
+    array = tensor.__dict__.get("_array")
+    if isinstance(array, Promise):
+        array.real()
+        if tensor._array is array:
+            tensor._array = array.array
