@@ -440,6 +440,7 @@ def softsign(input: Tensor) -> Tensor:
 
 # Along a dimension.
 
+LONG = 512  # rows from which on a plain sum is as quick
 ONES: dict[tuple[int, str], Any] = {}
 
 
@@ -448,6 +449,8 @@ def row_sums(x: Any, axis: Any) -> Any:
     if axis != x.ndim - 1 or x.ndim < 2 or not x.size or not x.flags.c_contiguous:
         return np.add.reduce(x, axis=axis, keepdims=True)
     length = x.shape[-1]
+    if length > LONG:
+        return np.add.reduce(x, axis=axis, keepdims=True)
     ones = ONES.get((length, x.dtype.char))
     if ones is None:
         ones = ONES[length, x.dtype.char] = np.ones(length, x.dtype)

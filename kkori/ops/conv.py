@@ -23,7 +23,7 @@ from kkori.ops.windows import (
 )
 from kkori.tensor import Tensor
 
-LIMIT = 1 << 23  # elements of columns made at a time
+LIMIT = 1 << 20  # elements of columns made at a time
 
 
 def pieces(examples: int, each: int) -> list[slice]:

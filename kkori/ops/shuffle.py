@@ -5,6 +5,8 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
+import numpy as np
+
 from kkori.core import errors
 from kkori.ops.direct import direct, tuple_of
 from kkori.ops.table import public
@@ -12,18 +14,23 @@ from kkori.ops.windows import columns, crop, from_columns, out_lengths, padded
 from kkori.tensor import Tensor
 
 
+def apart(found: Any, input: Any) -> Any:
+    """`found` in memory of its own."""
+    return found.copy() if np.may_share_memory(found, input) else found
+
+
 def pixel_shuffle_array(input: Any, r: Any) -> Any:
     """(*, C r², H, W) as (*, C, H r, W r)."""
     *lead, channels, h, w = input.shape
     x = input.reshape(prod(lead), channels // (r * r), r, r, h, w).transpose(0, 1, 4, 2, 5, 3)
-    return x.reshape(*lead, channels // (r * r), h * r, w * r)
+    return apart(x.reshape(*lead, channels // (r * r), h * r, w * r), input)
 
 
 def pixel_unshuffle_array(input: Any, r: Any) -> Any:
     """(*, C, H r, W r) as (*, C r², H, W)."""
     *lead, channels, h, w = input.shape
     x = input.reshape(prod(lead), channels, h // r, r, w // r, r).transpose(0, 1, 3, 5, 2, 4)
-    return x.reshape(*lead, channels * r * r, h // r, w // r)
+    return apart(x.reshape(*lead, channels * r * r, h // r, w // r), input)
 
 
 _pixel_shuffle = direct("pixel_shuffle", pixel_shuffle_array, {
@@ -73,7 +80,7 @@ def channel_shuffle_array(input: Any, groups: Any) -> Any:
     n, channels = input.shape[:2]
     places = prod(input.shape[2:])
     x = input.reshape(n, groups, channels // groups, places).swapaxes(1, 2)
-    return x.reshape(input.shape)
+    return apart(x.reshape(input.shape), input)
 
 
 _channel_shuffle = direct("channel_shuffle", channel_shuffle_array, {
