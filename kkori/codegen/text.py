@@ -199,7 +199,7 @@ class Module:
 
     def parts(self) -> dict[str, str]:
         """Declarations, helpers and functions by name, to be merged into other text."""
-        functions = {text: text for text in self._functions}
+        functions = {text.splitlines()[0]: text for text in self._functions}
         found = {**self._declared, **self._helpers, **functions}
         return {name: text.replace(") #0 {", ") {") for name, text in found.items()}
 

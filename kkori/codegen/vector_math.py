@@ -7,8 +7,9 @@ is no branch but one: sin and cos of very large arguments. Nothing relies on `fa
 infinities, signed zeros and denormals come out as IEEE 754 and PyTorch have them. tests/codegen
 hold the table of error bounds.
 
-Use ``inline("exp", f, x)`` to write the instructions into a function being written, or ``emit`` for
-the text of a function of its own. A call spills every live vector register, so inline in loops.
+Use ``inline("exp", f, x)`` to write the instructions into a `Function` being written, `define` for
+a function to be called from any other text (inlined by the assembler), or `emit` for one that is
+really called. A call costs 5 to 8 % alone in a loop, and spills every live vector register.
 """
 
 from __future__ import annotations
@@ -347,7 +348,7 @@ class Definition(NamedTuple):
         return "\n".join(self.parts.values())
 
 
-def define(name: str, width: int, dtype: str, target: Target) -> Definition:
+def define(name: str, width: int, dtype: str, target: Target, inlined: bool = True) -> Definition:
     """The function `name` of `width` lanes of ``"float"`` or ``"double"`` (width 0: a scalar)."""
     kind = type_of(dtype, width)
     symbol = f"kkori.{name}.{kind.suffix}"
@@ -355,10 +356,13 @@ def define(name: str, width: int, dtype: str, target: Target) -> Definition:
     arguments = [(f"x{number}", kind) for number in range(FUNCTIONS[name][0])]
     with module.function(symbol, kind, arguments, internal=True) as f:
         f.ret(inline(name, f, *f.arguments))
-    return Definition(symbol, module.parts())
+    head = f"define internal {kind.text} @{symbol}("
+    marked = {name: text.replace(") {", ") alwaysinline {", 1) if text.startswith(head) else text
+              for name, text in module.parts().items()}
+    return Definition(symbol, marked if inlined else module.parts())
 
 
 def emit(name: str, width: int, dtype: str, target: Target) -> tuple[str, str]:
-    """Text of an internal function and its symbol; see `define` for using several at once."""
-    definition = define(name, width, dtype, target)
+    """Text of an internal function and its symbol, to be called; see `define` for several."""
+    definition = define(name, width, dtype, target, inlined=False)
     return definition.text, definition.symbol

@@ -192,6 +192,11 @@ def test_any_width_gives_the_same_values(name, width):
     assert np.array_equal(out, usual)
 
 
+def called_in(listing):
+    """Symbols that machine code calls (x86-64 may load their address first)."""
+    return set(re.findall(r"(?:\$|\bbl\s+|\bcallq?\s+)([A-Za-z_][\w.]*)", listing))
+
+
 @pytest.mark.parametrize("there", targets.FAMILIES)
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_no_target_calls_a_library(name, there):
@@ -203,17 +208,19 @@ def test_no_target_calls_a_library(name, there):
         caller = f"define {kind} @caller({passed}) {{\n  %r = call {kind} @{symbol}({passed})\n" \
                  f"  ret {kind} %r\n}}\n"
         listing = assemble.assembly(text + "\n" + caller, target)
-        used = set(re.findall(r"(?:\$|\bbl\s+|\bcallq?\s+)([A-Za-z_][\w.]*)", listing))
+        used = called_in(listing)
         assert any(one.startswith(f"kkori.{name}") for one in used)
         assert all(one.startswith("kkori.") for one in used), used
 
 
-def test_definitions_merge():
+@pytest.mark.parametrize("inlined", [True, False])
+def test_definitions_merge(inlined):
     target = targets.host()
     lanes = target.lanes("float")
-    one, two = define("sin", lanes, "float", target), define("cos", lanes, "float", target)
+    one, two = (define(name, lanes, "float", target, inlined) for name in ("sin", "cos"))
     merged = "\n".join({**one.parts, **two.parts}.values())
     kind = type_of("float", lanes).text
     merged += (f"define {kind} @both({kind} %x) {{\n  %s = call {kind} @{one.symbol}({kind} %x)\n"
                f"  %c = call {kind} @{two.symbol}({kind} %s)\n  ret {kind} %c\n}}\n")
+    assert (one.symbol in called_in(assemble.assembly(merged, target))) != inlined
     assert assemble.compile_text(merged, ["both"], target)["both"]
