@@ -14,7 +14,7 @@ import numpy as np
 
 from kkori.autograd.mode import switch
 from kkori.core import errors
-from kkori.core.dtype import finfo
+from kkori.core.dtype import finfo, float32
 from kkori.core.meta import MetaArray
 from kkori.ops import elementwise as el
 from kkori.ops.direct import direct
@@ -337,7 +337,8 @@ def rms_norm(input: Tensor, normalized_shape: Any, weight: Tensor | None = None,
     check_normalized(input, last, weight, None)
     ndim = input._array.ndim
     if eps is None:
-        eps = finfo(input.dtype).eps
+        kind = float32 if input.dtype.itemsize == 2 else input.dtype  # halves are summed in it
+        eps = finfo(kind).eps
     return _rms_norm(input, weight, tuple(range(ndim - len(last), ndim)), eps)[0]
 
 
