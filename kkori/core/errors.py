@@ -89,6 +89,11 @@ def _text(first: str, where: str, rest: tuple[str, ...]) -> Text:
     return text
 
 
+def renamed(text: Text, first: str) -> Text:
+    """The same explanation under another first line."""
+    return _text(first, "", text.rest)
+
+
 def inside(error: BaseException, module: Any) -> None:
     """Say in the text of `error`, which passes through a call of `module`, where that is.
 

@@ -177,6 +177,11 @@ def contract(left: Tensor, a: list[Any], right: Tensor, b: list[Any],
 def einsum_of(inputs: list[list[Any]], wanted: list[str] | None,
               operands: list[Tensor]) -> Tensor:
     """Contract the operands from left to right."""
+    for place, tensor in enumerate(operands):
+        if not isinstance(tensor, Tensor):
+            raise TypeError(errors.message(
+                f"expected Tensor as element {place} in argument 1, but got "
+                f"{type(tensor).__name__}"))
     widest = max((t._array.ndim - len(x) + 1 for t, x in zip(operands, inputs, strict=True)
                   if ELLIPSIS in x), default=0)
     inputs = [expanded_labels(labels, tensor._array.ndim, number, widest)

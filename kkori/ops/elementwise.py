@@ -11,7 +11,16 @@ import numpy as np
 from kkori.core import dtype as types
 from kkori.core import errors
 from kkori.core.promotion import common, operands
-from kkori.ops.table import TORCH, binary, not_a_tensor, op, operand, public, unary
+from kkori.ops.table import (
+    TORCH,
+    binary,
+    invalid_combination,
+    not_a_tensor,
+    op,
+    operand,
+    public,
+    unary,
+)
 from kkori.tensor import Tensor
 
 LN2, LN10 = math.log(2.0), math.log(10.0)
@@ -536,6 +545,8 @@ def same_type(*values: Any) -> list[Any]:
 
 def where(condition: Any, input: Any = None, other: Any = None) -> Any:
     """`input` where `condition` holds, else `other`; alone: indices of what holds."""
+    if not isinstance(condition, Tensor):
+        raise invalid_combination("where", condition, input, other)
     if input is None and other is None:
         return condition.nonzero(as_tuple=True)
     if condition._array.dtype.kind != "b" and condition._array.dtype != np.uint8:
@@ -563,9 +574,12 @@ def where_method(input: Tensor, condition: Tensor, other: Any) -> Any:
 
 def clamp_array(x: Any, low: Any, high: Any) -> Any:
     """x between low and high; the upper bound wins where they cross, NaN stays."""
+    kind = x.dtype
     if low is not None:
         x = np.maximum(x, low)
-    return x if high is None else np.minimum(x, high)
+    if high is not None:
+        x = np.minimum(x, high)
+    return x if x.dtype is kind else x.astype(kind)  # numbers make bfloat16 arrays wider
 
 
 def clamp_gradient(g: Tensor, input: Tensor, low: Any, high: Any) -> Tensor:
@@ -635,6 +649,8 @@ _lerp = op("lerp", lambda input, end, weight: lerp_array(input, end, weight),
 @public(inplace=True, overloaded=True)
 def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
     """``input + weight * (end - input)`` (``torch.lerp``)."""
+    if not isinstance(end, Tensor):
+        raise invalid_combination("lerp", input, end, weight)
     for name, value in (("end", end), ("weight", weight)):
         if isinstance(value, Tensor) and value._array.dtype != input._array.dtype:
             raise RuntimeError(errors.message(

@@ -10,7 +10,7 @@ import numpy as np
 
 from kkori.core import errors
 from kkori.core.layout import CHANNELS_LAST_ORDER, contiguous_format, preserve_format
-from kkori.ops.table import METHODS, TORCH, method, op, public
+from kkori.ops.table import METHODS, TORCH, method, not_a_tensor, op, public
 from kkori.tensor import Tensor, dimension, share
 
 
@@ -122,6 +122,8 @@ def view_as_type(input: Tensor, dtype: Any) -> Tensor:
 @method
 def view_as(self: Tensor, other: Tensor) -> Tensor:
     """The same memory in the shape of `other`."""
+    if not isinstance(other, Tensor):
+        raise not_a_tensor("view_as", "other", 1, other)
     return self.view(other.shape)
 
 
@@ -217,6 +219,8 @@ def expand(self: Tensor, *sizes: Any, implicit: bool = False, **named: Any) -> T
 @method
 def expand_as(self: Tensor, other: Tensor) -> Tensor:
     """Lengths of 1 stretched to the shape of `other`."""
+    if not isinstance(other, Tensor):
+        raise not_a_tensor("expand_as", "other", 1, other)
     return _expand(self, other._array.shape)
 
 

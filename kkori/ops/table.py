@@ -22,6 +22,7 @@ from kkori.autograd.views import overwrite
 from kkori.core import dtype as types
 from kkori.core import errors
 from kkori.core.meta import MetaArray
+from kkori.ops.calls import as_called, as_in_place
 from kkori.run.immediate import binary_caller, caller, is_operand, unary_caller
 from kkori.tensor import Tensor
 
@@ -187,7 +188,10 @@ def binary(name: str, array: Rule, grad: dict[str, Rule] | None = None, *, float
 
     def call(input: Any, other: Any, *, out: Tensor | None = None) -> Tensor:
         if input.__class__ is not Tensor or other.__class__ is not Tensor:
-            input = operand(name, input, other, numbers)
+            try:
+                input = operand(name, input, other, numbers)
+            except TypeError as error:
+                raise as_called(error, 2 if out is None else 3) from None
         result = run(input, other)
         return result if out is None else write(out, result)
 
@@ -210,7 +214,10 @@ def _publish(name: str, call: Any, inplace: bool, aliases: Sequence[str]) -> Any
 
 def _in_place(name: str, call: Callable[..., Tensor]) -> Callable[..., Tensor]:
     def method(self: Tensor, *args: Any, **options: Any) -> Tensor:
-        return overwrite(self, call(self, *args, **options))
+        try:
+            return overwrite(self, call(self, *args, **options))
+        except TypeError as error:
+            raise as_in_place(error, name) from None
     method.__name__ = method.__qualname__ = name + "_"
     method.__doc__ = f"In-place form of ``{name}``."
     return method
@@ -244,8 +251,9 @@ def public(function: Callable[..., Any] | None = None, *, name: str | None = Non
             try:
                 result = inner(*args, **options)
             except (TypeError, AttributeError) as error:
-                raise errors.explained(_about_call(called, error, function, args, options,
-                                                   overloaded)) from error.__cause__
+                wrong = errors.explained(
+                    _about_call(called, error, function, args, options, overloaded))
+                raise as_called(wrong, len(args) + len(options)) from error.__cause__
             except errors.PLAIN as error:
                 errors.explained(error)
                 raise
@@ -253,8 +261,9 @@ def public(function: Callable[..., Any] | None = None, *, name: str | None = Non
         try:
             return inner(*args)
         except (TypeError, AttributeError) as error:
-            raise errors.explained(_about_call(called, error, function, args, options,
-                                               overloaded)) from error.__cause__
+            wrong = errors.explained(
+                _about_call(called, error, function, args, options, overloaded))
+            raise as_called(wrong, len(args)) from error.__cause__
         except errors.PLAIN as error:
             errors.explained(error)
             raise
