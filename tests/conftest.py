@@ -4,7 +4,8 @@ import importlib.util
 
 import pytest
 
-OPTIONAL = ("ml_dtypes", "llvmlite", "PIL", "matplotlib", "graphviz", "pandas", "fastcore", "tqdm")
+OPTIONAL = ("ml_dtypes", "llvmlite", "scipy", "PIL", "matplotlib", "graphviz", "pandas", "fastcore",
+            "tqdm")
 MISSING = frozenset(name for name in OPTIONAL if importlib.util.find_spec(name) is None)
 
 

@@ -55,6 +55,8 @@ def figure(library: Any, row: Row, probe: str) -> Any:
     """Shapes, types and values of the results; or the error and its first line."""
     try:
         found = leaves(run(library, row, probe))
+    except ImportError:
+        raise  # says what the machine lacks, not what the library does
     except Exception as error:
         return {"error": type(error).__name__, "line": str(error).split("\n")[0]}
     return [as_json(plain(result)) for result in found]
