@@ -567,8 +567,7 @@ def rows_block(form: Form, start: str, tile: int, single: bool = False) -> tuple
 
 def rows_inner(form: Form, writer: Writer, tiles: list[str], single: bool) -> list[str]:
     """Along the summed axis: several vectors at once, one vector, then single elements."""
-    nest, code = form.nest, writer.code
-    count = nest.over[0]
+    count = form.nest.over[0]
     lines: list[str] = []
     totals: dict[tuple[Value, str], str] = {}
     at = "0"

@@ -237,7 +237,8 @@ def ldl_solve(factors: Any, pivots: Any, other: Any, hermitian: bool) -> Any:
     spread = [np.broadcast_to(array, (*batch, *array.shape[keep:])).reshape(
         prod(batch), *array.shape[keep:])
         for array, keep in ((factors, -2), (pivots, -1), (other, -2))]
-    found = [ldl_solve_one(*each, hermitian) for each in zip(*spread, strict=True)]
+    found = [ldl_solve_one(matrix, pivot, right, hermitian)
+             for matrix, pivot, right in zip(*spread, strict=True)]
     return np.array(found, other.dtype).reshape(*batch, size, other.shape[-1])
 
 

@@ -5,12 +5,12 @@ import pytest
 
 pytest.importorskip("llvmlite", reason="native code is made by llvmlite")
 
-from kkori.codegen.graph import Graph, check  # noqa: E402
-from kkori.codegen.lowering import Program, Spec, Step, lower  # noqa: E402
-from kkori.codegen.schedule import Nest, plan  # noqa: E402
-from kkori.codegen.segment import build  # noqa: E402
-from kkori.codegen.target import named  # noqa: E402
-from kkori.core.size import contiguous_strides  # noqa: E402
+from kkori.codegen.graph import Graph, check
+from kkori.codegen.lowering import Program, Spec, Step, lower
+from kkori.codegen.schedule import Nest, plan
+from kkori.codegen.segment import build
+from kkori.codegen.target import named
+from kkori.core.size import contiguous_strides
 
 
 class Recorder:
