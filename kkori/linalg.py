@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kkori.ops import linalg_more, linalg_norms, linalg_public  # noqa: F401 - they fill NAMES
 from kkori.ops.linalg_checks import LinAlgError
 from kkori.ops.namespaces import NAMES
 

@@ -264,6 +264,30 @@ def test_without_scipy_the_command_that_installs_it(monkeypatch):
     assert special.erf(kkori.zeros(1)).item() == 0
 
 
+def test_files_that_are_read_later_define_what_their_lists_say():
+    import subprocess
+    import sys
+    code = """if True:
+        import importlib
+        import kkori
+        from kkori.ops import table
+        wanted = {room: set(names.split()) for room, names in table.LATER.items()}
+        waiting = dict(table.METHODS)
+        before = set(table.TORCH)
+        for room in ("linalg_public", "linalg_more", "linalg_legacy", "special", "spectrum",
+                     "tapers"):
+            importlib.import_module(f"kkori.ops.{room}")
+            found = set(table.TORCH) - before
+            before |= found
+            assert found == wanted[room], (room, found ^ wanted[room])
+        same = [n for n, method in table.METHODS.items() if waiting.get(n) is method
+                and getattr(method, "__module__", "") == "kkori.ops.later"]
+        new = set(table.METHODS) - set(waiting)
+        assert not same and not new, (same, new)
+    """
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_importing_kkori_does_not_import_scipy():
     import subprocess
     import sys

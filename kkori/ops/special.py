@@ -359,6 +359,8 @@ def logit(input: Tensor, eps: float | None = None) -> Tensor:
     return found
 
 
+TORCH["logit_"] = METHODS["logit_"]
+
 # Under their other names.
 
 for _name, _theirs in {"expit": "sigmoid", "exp2": "exp2", "expm1": "expm1", "log1p": "log1p",
