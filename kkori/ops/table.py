@@ -404,8 +404,7 @@ ROOMS = ("elementwise", "complex_numbers", "operators", "move", "strided", "spli
          "scatter", "indexed", "masked", "sort", "ranks", "sets", "cumulative", "differences",
          "counting", "diagonal", "rearrange", "stacking", "contract",
          "products", "norms", "covariance", "compare", "copies",
-         "sampling", "dropout", "activation", "linalg_public", "linalg_norms",
-         "linalg_more", "linalg_legacy", "fft", "special", "spectrum", "tapers")
+         "sampling", "dropout", "activation", "later")
 # Rooms that are opened when one of these names of theirs is first asked for.
 LATER = {
     "loss": "binary_cross_entropy_with_logits",
