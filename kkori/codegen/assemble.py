@@ -3,8 +3,10 @@
 No optimisation pass runs: kernels arrive as explicit vectors in registers, and passes would double
 the time to compile without making them faster. What LLVM does here is choose instructions,
 allocate registers and schedule (code generation level 2). The exception is a text that says
-`alwaysinline` somewhere: those calls are inlined first, which takes about 1 ms. One long-lived LLJIT links the objects:
-reloading one takes 0.06 to 0.1 ms, and, unlike MCJIT (0.03 ms), it can unload what nobody uses.
+`alwaysinline` somewhere: those calls are inlined first, which takes about 1 ms.
+
+One long-lived LLJIT links the objects: that takes 0.06 to 0.1 ms each, and, unlike MCJIT (0.03 ms),
+it can unload what nobody uses.
 """
 
 from __future__ import annotations
