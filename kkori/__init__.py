@@ -59,7 +59,8 @@ _SUBMODULES = ("autograd", "backends", "cuda", "distributions", "fft", "func", "
                "return_types", "signal", "types", "version", "overrides", "amp", "onnx", "compiler")
 _LAZY = {"save": "io", "load": "io", "serialization": "io", "install_as_torch": "shims",
          "Generator": "core.generator", "default_generator": "core.generator",
-         "set_printoptions": "show.printing", "compile": "compiler"}
+         "set_printoptions": "show.printing", "compile": "compiler", "explain": "run.explain",
+         "eager": "run.explain"}
 _LATER = {name: room for room, names in _table.LATER.items() for name in names.split()}
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import weakref
 from typing import Any
 
 from kkori.autograd.mode import switch
@@ -40,7 +41,8 @@ def set_enabled(on: bool) -> None:
 class Loop:
     """What is known of the rounds that end with one optimizer's step."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        self.name = name
         self.rounds = self.recordings = 0
         self.tape: Tape | None = None
         self.given_up = ""
@@ -50,12 +52,13 @@ class Loop:
 def loop_of(optimizer: Any) -> Loop:
     found = optimizer.__dict__.get("_hot_loop")
     if found is None:
-        found = optimizer.__dict__["_hot_loop"] = Loop()
-        tapes.append(found)
+        found = optimizer.__dict__["_hot_loop"] = Loop(
+            type(optimizer).__name__)
+        tapes.add(found)
     return found
 
 
-tapes: list[Loop] = []  # for explain()
+tapes: weakref.WeakSet[Loop] = weakref.WeakSet()  # for explain()
 
 
 def step(optimizer: Any) -> bool:
