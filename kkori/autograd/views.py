@@ -33,6 +33,8 @@ def overwrite(tensor: Tensor, result: Tensor) -> Tensor:
     if follow:
         check_writable(tensor)
     array, new = tensor._array, result._array
+    if 0 in array.strides:
+        errors.refuse_overlap(array)
     if new.dtype != array.dtype and not can_cast(types.of(new.dtype), types.of(array.dtype)):
         raise errors.no_cast(types.of(new.dtype), types.of(array.dtype))
     if new.shape != array.shape:
@@ -87,12 +89,26 @@ def refresh(tensor: Tensor) -> None:
 
 
 def geometry(tensor: Tensor) -> tuple[Any, Any, int]:
-    """Shape, strides and offset of a view, in elements of its base."""
+    """Shape, strides and offset of a view from the start of its base, in elements of the view."""
+    offset = offset_of(tensor._array, tensor.shared_storage()) - start_of_base(tensor)
+    return tuple(tensor._array.shape), tensor.stride(), offset
+
+
+def start_of_base(tensor: Tensor) -> int:
+    """Where the base of a view starts in the storage, in elements of the view."""
     base = tensor._base
     assert base is not None
-    offset = offset_of(tensor._array, tensor.shared_storage()) - offset_of(
-        base._array, base.shared_storage())
-    return tuple(tensor._array.shape), tensor.stride(), offset
+    start = offset_of(base._array, base.shared_storage())
+    return start * base._array.itemsize // tensor._array.itemsize
+
+
+def seen_as(tensor: Tensor, kind: str) -> Tensor:
+    """Complex numbers as pairs where a view of kind `kind` is of real ones, and the reverse."""
+    from kkori.ops.complex_numbers import view_as_complex, view_as_real
+    own = tensor._array.dtype.kind
+    if (own == "c") == (kind == "c"):
+        return tensor
+    return view_as_real(tensor) if own == "c" else view_as_complex(tensor)
 
 
 def _tie_view(tensor: Tensor) -> None:
@@ -102,8 +118,8 @@ def _tie_view(tensor: Tensor) -> None:
     assert base is not None
     outer, switch.on = switch.on, True
     try:
-        again = as_strided(base, shape, strides, offset_of(
-            base._array, base.shared_storage()) + offset)
+        again = as_strided(seen_as(base, tensor._array.dtype.kind), shape, strides,
+                           start_of_base(tensor) + offset)
     finally:
         switch.on = outer
     tensor._node, tensor._output_nr = again._node, 0
@@ -117,7 +133,7 @@ class _CopySlicesRow:
 class CopySlices(Node):
     """The base after a write to one of its views."""
 
-    __slots__ = ("geometry", "base_strides")
+    __slots__ = ("geometry", "base_strides", "view_kind")
 
     def __init__(self, base: Tensor, view: Tensor, result: Tensor) -> None:
         before = edge_of(base) if base._requires_grad else None
@@ -126,13 +142,15 @@ class CopySlices(Node):
                          base._array.shape, base._array.dtype)
         self.row = _CopySlicesRow
         self.geometry = geometry(view)
-        self.base_strides = base.stride()
+        self.base_strides, self.view_kind = base.stride(), view._array.dtype.kind
 
     def apply(self, g: Any) -> Any:
         shape, strides, offset = self.geometry
         laid_out = g.new_empty_strided(g.shape, self.base_strides).copy_(g)
-        part = laid_out.as_strided(shape, strides, offset)
+        same = seen_as(laid_out, self.view_kind)
+        part = same.as_strided(shape, strides, offset)
         rest = None
         if self.edges[0] is not None:
-            rest = laid_out.as_strided_scatter(part * 0, shape, strides, offset)
+            rest = same.as_strided_scatter(part * 0, shape, strides, offset)
+            rest = seen_as(rest, laid_out._array.dtype.kind)
         return [rest, part]

@@ -300,6 +300,16 @@ def no_kernel(name: str, array: Any) -> NotImplementedError:
         fix="convert first: x.float() or x.long()"))
 
 
+def refuse_overlap(array: Any) -> None:
+    """RuntimeError where several elements of what is to be written are one place in memory."""
+    if array.size and type(array).__name__ != "MetaArray" and any(
+            n > 1 and step == 0 for n, step in zip(array.shape, array.strides, strict=True)):
+        raise RuntimeError(message(
+            "unsupported operation: more than one element of the written-to tensor refers to a "
+            "single memory location. Please clone() the tensor before performing the operation.",
+            fix="x = x.clone() before the write"))
+
+
 def two_devices(*arrays: Any) -> str:
     """Operands that live in different places, one of which is where there are only shapes."""
     places = ["meta" if type(array).__name__ == "MetaArray" else "cpu" for array in arrays]

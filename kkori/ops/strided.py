@@ -20,12 +20,13 @@ def strided_view(array: Any, shape: Any, strides: Any, offset: Any) -> Any:
     while isinstance(owner.base, np.ndarray):
         owner = owner.base
     steps = tuple(s * array.itemsize for s in strides)
-    flat = np.ndarray((owner.size,), array.dtype, owner.reshape(-1, order="K") if not
+    count = owner.nbytes // array.itemsize
+    flat = np.ndarray((count,), array.dtype, owner.reshape(-1, order="K") if not
                       owner.flags.c_contiguous and not owner.flags.f_contiguous else owner.T
                       if not owner.flags.c_contiguous else owner)
     last = offset + sum(s * (n - 1) for s, n in zip(strides, shape, strict=True)) if prod(
         shape) else 0
-    if last >= owner.size and prod(shape):
+    if last >= count and prod(shape):
         raise RuntimeError(errors.message(
             f"setStorage: sizes {errors.of_shape(shape)}, strides {errors.of_shape(strides)}, "
             f"storage offset {offset}, and itemsize {array.itemsize} requiring a storage size of "

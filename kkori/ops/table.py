@@ -309,8 +309,9 @@ def _wrong_type(name: str, error: Exception, function: Any, args: Any, options: 
         if not isinstance(given[argument], KINDS[kind]):
             if overloaded:
                 return invalid_combination(name, *args)
+            where = f" (position {place})" if place <= len(args) else ""
             return TypeError(errors.message(
-                f"{name}(): argument '{argument}' (position {place}) must be {kind}, "
+                f"{name}(): argument '{argument}'{where} must be {kind}, "
                 f"not {type_name(given[argument])}"))
     return error
 
@@ -349,20 +350,14 @@ def method(function: Any = None, *, name: str | None = None) -> Any:
     return function
 
 
-OVERLAP = ("unsupported operation: more than one element of the written-to tensor refers to a "
-           "single memory location. Please clone() the tensor before performing the operation.")
-
-
 def write(target: Any, result: Any) -> Any:
     """``out=``: resize `target` to the result's shape where needed and fill it."""
     if isinstance(target, (tuple, list)):
         for part, value in zip(target, result, strict=True):
             write(part, value)
         return type(result)(target) if hasattr(result, "_fields") else tuple(target)
-    if 0 in target._array.strides and any(
-            n > 1 and step == 0 for n, step in zip(
-                target._array.shape, target._array.strides, strict=True)):
-        raise RuntimeError(errors.message(OVERLAP, fix="out=x.clone()"))
+    if 0 in target._array.strides:
+        errors.refuse_overlap(target._array)
     if result._requires_grad or target._requires_grad:
         raise RuntimeError(
             "functions with out=... arguments don't support automatic differentiation, but one "
