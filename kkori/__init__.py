@@ -54,13 +54,14 @@ _table.bind()
 pi, e, inf, nan, newaxis = _math.pi, _math.e, _math.inf, _math.nan, None
 
 # Loaded on first use: `torch.nn`, `torch.optim` and so on.
-_SUBMODULES = ("autograd", "backends", "cuda", "distributions", "fft", "func", "hub", "jit",
-               "linalg", "nn", "optim", "random", "special", "testing", "utils", "vision",
-               "return_types", "signal", "types", "version", "overrides", "amp", "onnx", "compiler")
+_SUBMODULES = ("accelerator", "amp", "autograd", "backends", "compiler", "cuda", "fft", "func",
+               "jit", "linalg", "nn", "optim", "overrides", "random", "return_types", "signal",
+               "special", "testing", "types", "utils", "version", "vision")
 _LAZY = {"save": "io", "load": "io", "serialization": "io", "install_as_torch": "shims",
          "Generator": "core.generator", "default_generator": "core.generator",
          "set_printoptions": "show.printing", "compile": "compiler", "explain": "run.explain",
-         "eager": "run.explain"}
+         "eager": "run.explain", "autocast": "amp", "GradScaler": "amp",
+         "is_autocast_available": "amp", "is_anomaly_enabled": "autograd.anomaly"}
 _LATER = {name: room for room, names in _table.LATER.items() for name in names.split()}
 
 
@@ -68,8 +69,8 @@ def __getattr__(name: str) -> Any:
     if name in _SUBMODULES:
         found: Any = importlib.import_module(f"kkori.{name}")
     elif name in _LATER:
-        importlib.import_module(f"kkori.ops.{_LATER[name]}")
-        found = _table.TORCH[name]
+        room = importlib.import_module(f"kkori.ops.{_LATER[name]}")
+        found = _table.TORCH.get(name) or getattr(room, name)
     elif name in _LAZY:
         found = getattr(importlib.import_module(f"kkori.{_LAZY[name]}"), name)
     elif name.endswith("Tensor") and not name.startswith("_"):

@@ -18,7 +18,7 @@ from kkori.autograd.mode import (
 _LATER = {"Function": "function", "FunctionCtx": "function", "gradcheck": "gradcheck",
           "gradgradcheck": "gradcheck", "detect_anomaly": "anomaly",
           "set_detect_anomaly": "anomaly", "Variable": "variable"}
-_MODULES = ("function", "functional", "anomaly", "profiler", "graph")
+_MODULES = ("function", "functional", "anomaly", "graph")
 
 
 def __getattr__(name: str) -> Any:

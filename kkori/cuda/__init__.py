@@ -5,8 +5,10 @@ from __future__ import annotations
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
+from kkori import amp
+
 __all__ = ["is_available", "device_count", "current_device", "synchronize", "empty_cache",
-           "manual_seed", "manual_seed_all"]
+           "manual_seed", "manual_seed_all", "amp"]
 
 
 def is_available() -> bool:
