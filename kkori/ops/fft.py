@@ -149,8 +149,6 @@ def dims_and_lengths(input: Tensor, s: Any, dim: Any) -> tuple[list[int], list[i
         s = [int(s)] if isinstance(s, int) else [int(n) for n in s]
     if dim is not None:
         given = [dim] if isinstance(dim, int) else list(dim)
-        if s is not None and len(s) == 1 and len(given) > 1 and isinstance(dim, int):
-            s = s * len(given)
         dims = [dimension(int(d), ndim) for d in given]
         if len(set(dims)) != len(dims):
             raise RuntimeError(errors.message("FFT dims must be unique"))

@@ -17,7 +17,7 @@ from kkori.ops import elementwise as el
 from kkori.ops import factors
 from kkori.ops.matmul import matmul, turned
 from kkori.ops.table import TORCH, op
-from kkori.tensor import Tensor
+from kkori.tensor import Tensor, wrap
 
 __all__ = ["adjoint", "cholesky_row", "det_row", "factored", "inv_row", "ldl_row", "ldl_solve_row",
            "lu_row", "matrix_exp_row", "pinv_gradient", "qr_row", "raw_qr_row", "slogdet_row",
@@ -39,7 +39,6 @@ def factored(name: str, array: Callable[..., Any], grad: Any = None, *,
 
 
 def shapes_only(array: Callable[..., Any], args: Any, several: bool) -> Any:
-    from kkori.tensor import wrap
     found = array(*[solid(arg._array) if isinstance(arg, Tensor) else arg for arg in args])
     parts = [wrap(empty(part.shape, part.dtype)) for part in (found if several else [found])]
     return tuple(parts) if several else parts[0]
@@ -117,13 +116,8 @@ def cofactors(input: Tensor) -> Tensor:
     sign = det_row(U) * det_row(Vh)
     size = S._array.shape[-1]
     eye = np.eye(size, dtype=bool)
-    rest = el.where(el_tensor(eye), 1.0, S[..., None, :].expand(*S.shape, size)).prod(-1)
+    rest = el.where(wrap(eye), 1.0, S[..., None, :].expand(*S.shape, size)).prod(-1)
     return el.conj(sign)[..., None, None] * matmul(U * rest[..., None, :], Vh)
-
-
-def el_tensor(array: Any) -> Tensor:
-    from kkori.tensor import wrap
-    return wrap(array)
 
 
 def det_gradient(g: Tensor, input: Tensor, out: Tensor) -> Tensor:
@@ -211,7 +205,7 @@ def lu_gradient(gs: Any, LU: Tensor, pivots: Tensor) -> Tensor:
     square = LU[..., :size, :size]
     lower, upper = adjoint(square.tril(-1)), adjoint(square.triu())
     left, right = g[..., :size, :size].tril(-1), g[..., :size, :size].triu()
-    below, beside = matmul_unit(lower, left), matmul(right, upper)
+    below, beside = left + matmul(lower, left), matmul(right, upper)
     if rows > columns:
         beside = beside - matmul(adjoint(LU[..., size:, :]), g[..., size:, :])
     if columns > rows:
@@ -223,12 +217,7 @@ def lu_gradient(gs: Any, LU: Tensor, pivots: Tensor) -> Tensor:
     if columns > rows:
         found = TORCH["cat"]([found, triangular_row(lower, g[..., size:], True, True)], -1)
     back = np.argsort(factors.permutation_of(pivots._array, rows), -1)
-    return found.take_along_dim(el_tensor(back[..., None]), -2)
-
-
-def matmul_unit(lower: Tensor, left: Tensor) -> Tensor:
-    """(I + lower) @ left."""
-    return left + matmul(lower, left)
+    return found.take_along_dim(wrap(back[..., None]), -2)
 
 
 def divided_right(g: Tensor, square: Tensor) -> Tensor:

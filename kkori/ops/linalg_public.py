@@ -142,16 +142,6 @@ def solve_ex(A: Tensor, B: Tensor, *, left: bool = True, check_errors: bool = Fa
     return SOLVE_EX((found, info))
 
 
-def triangular(name: str, A: Tensor, B: Tensor, upper: bool, left: bool = True,
-               unit: bool = False) -> Tensor:
-    """X with triangle(A) X = B, or X triangle(A) = B."""
-    if left:
-        found = rows.triangular_row(A, B, upper, unit)
-    else:
-        found = rows.triangular_row(A.mT, B.mT, not upper, unit).mT
-    return found  # type: ignore[no-any-return]
-
-
 @member("linalg")
 def solve_triangular(input: Tensor, B: Tensor, *, upper: bool | None = None, left: bool = True,
                      unitriangular: bool = False) -> Tensor:
@@ -166,7 +156,11 @@ def solve_triangular(input: Tensor, B: Tensor, *, upper: bool | None = None, lef
     same_types(name, input, B)
     check_square(name, input, kernel="triangular_solve_cpu")
     check_fit(name, input, B, left)
-    return triangular(name, input, B, upper, left, unitriangular)
+    if left:
+        found: Tensor = rows.triangular_row(input, B, upper, unitriangular)
+    else:
+        found = rows.triangular_row(input.mT, B.mT, not upper, unitriangular).mT
+    return found
 
 
 # Cholesky.
