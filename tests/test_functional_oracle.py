@@ -235,6 +235,18 @@ def test_ctc_loss(targets, reduction):
         same(one, other)
 
 
+def test_triplets_with_a_distance_of_ones_own():
+    arrays = normal(5, 3), normal(5, 3), normal(5, 3)
+    results = []
+    for library, functions in ((kkori, ours), (torch, theirs)):
+        leaves = [library.tensor(array, requires_grad=True) for array in arrays]
+        loss = functions.triplet_margin_with_distance_loss(
+            *leaves, distance_function=lambda a, b: (a - b).abs().sum(1), margin=0.5, swap=True)
+        results.append((loss, *library.autograd.grad(loss, leaves)))
+    for one, other in zip(*results, strict=True):
+        same(one, other)
+
+
 @pytest.mark.parametrize("training", [True, False])
 def test_batch_norm_and_its_statistics(training):
     arrays = normal(4, 3, 5), normal(3), normal(3), normal(3), unit(3)

@@ -41,6 +41,11 @@ def product(first: Any, second: Any) -> Any:
     return first
 
 
+def into(ufunc: Any, x: Any, *others: Any) -> Any:
+    """``ufunc(x, *others)`` in the buffer of `x` (numbers without dimensions have none)."""
+    return ufunc(x, *others, out=x if x.ndim else None)
+
+
 # Smooth ones.
 
 ROOT_HALF, NORMAL = math.sqrt(0.5), 1 / math.sqrt(2 * math.pi)
@@ -66,7 +71,7 @@ def gelu_tanh(x: Any) -> Any:
     found *= TANH_CUBE * TANH_SCALE
     found += TANH_SCALE
     found *= x
-    found = np.tanh(found)
+    found = into(np.tanh, found)
     found += 1
     found *= 0.5
     return found
@@ -124,7 +129,8 @@ _silu = activation("silu", lambda x, how: product(sigmoid_array(x), x), silu_slo
 
 def tanh_softplus(x: Any) -> Any:
     """tanh(log(1 + exp(x))) without overflow: a ratio of polynomials in exp(x)."""
-    e = np.exp(np.minimum(x, 20))
+    e = np.minimum(x, 20)
+    e = into(np.exp, e)
     e *= e + 2
     e /= e + 2
     return e
@@ -148,7 +154,8 @@ def softplus_array(x: Any, how: Any) -> Any:
     """log(1 + exp(beta x)) / beta; x itself where beta x is above the threshold."""
     beta, threshold = how
     z = x if beta == 1 else x * beta
-    found = np.log1p(np.exp(np.minimum(z, threshold)))
+    found = np.minimum(z, threshold)
+    found = into(np.log1p, into(np.exp, found))
     return np.where(z > threshold, x, found if beta == 1 else found / beta)
 
 
@@ -175,8 +182,10 @@ def softplus(input: Tensor, beta: float = 1, threshold: float = 20) -> Tensor:
 
 
 def logsigmoid_array(x: Any, how: Any) -> Any:
-    found = np.log1p(np.exp(-np.abs(x)))
-    return np.minimum(x, 0) - found
+    found = np.abs(x)
+    found *= -1
+    found = into(np.log1p, into(np.exp, found))
+    return into(np.subtract, np.minimum(x, 0), found)
 
 
 def logsigmoid_bend(x: Tensor, how: Any) -> Tensor:
@@ -199,11 +208,15 @@ def elu_array(x: Any, how: Any) -> Any:
     """scale * x above 0, alpha * scale * (exp(x * input_scale) - 1) below."""
     alpha, scale, input_scale = how
     low = np.minimum(x, 0)
-    low = np.expm1(low if input_scale == 1 else low * input_scale)
+    if input_scale != 1:
+        low *= input_scale
+    low = into(np.expm1, low)
     if alpha * scale != 1:
-        low = low * (alpha * scale)
+        low *= alpha * scale
     high = np.maximum(x, 0)
-    low += high if scale == 1 else high * scale
+    if scale != 1:
+        high *= scale
+    low += high
     return low
 
 
@@ -227,7 +240,9 @@ SELU = (1.6732632423543772848170429916717, 1.0507009873554804934193349852946, 1)
 
 def leaky_relu_array(x: Any, slope: Any) -> Any:
     scaled = x * slope
-    return np.maximum(x, scaled) if 0 <= slope <= 1 else np.where(x > 0, x, scaled)
+    if 0 <= slope <= 1:
+        return into(np.maximum, scaled, x)
+    return np.where(x > 0, x, scaled)
 
 
 _leaky_relu = activation("leaky_relu", leaky_relu_array,
@@ -236,12 +251,20 @@ _leaky_relu = activation("leaky_relu", leaky_relu_array,
 
 def clip_array(x: Any, how: Any) -> Any:
     low, high = how
-    return np.minimum(np.maximum(x, low), high)
+    return into(np.minimum, np.maximum(x, low), high)
 
 
 _hardtanh = activation("hardtanh", clip_array,
                        lambda g, x, how: np.where((x <= how[0]) | (x >= how[1]), 0, g))
-_hardsigmoid = activation("hardsigmoid", lambda x, how: clip_array(x + 3, (0, 6)) / 6,
+
+
+def six_steps(x: Any) -> Any:
+    """x + 3 limited to [0, 6]."""
+    found = x + 3
+    return into(np.minimum, into(np.maximum, found, 0), 6)
+
+
+_hardsigmoid = activation("hardsigmoid", lambda x, how: into(np.divide, six_steps(x), 6),
                           lambda g, x, how: np.where((x > -3) & (x < 3), g / 6, 0))
 
 
@@ -249,8 +272,12 @@ def hardswish_slope(g: Any, x: Any, how: Any) -> Any:
     return np.where(x <= -3, 0, np.where(x < 3, g * (x / 3 + 0.5), g))
 
 
-_hardswish = activation("hardswish", lambda x, how: x * clip_array(x + 3, (0, 6)) / 6,
-                        hardswish_slope, lambda x, how: ((x > -3) & (x < 3)) * (1 / 3))
+def hardswish_array(x: Any, how: Any) -> Any:
+    return into(np.divide, product(six_steps(x), x), 6)
+
+
+_hardswish = activation("hardswish", hardswish_array, hardswish_slope,
+                        lambda x, how: ((x > -3) & (x < 3)) * (1 / 3))
 _hardshrink = activation("hardshrink", lambda x, size: np.where(np.abs(x) <= size, 0, x),
                          lambda g, x, size: np.where(np.abs(x) <= size, 0, g))
 
