@@ -572,14 +572,12 @@ def where_method(input: Tensor, condition: Tensor, other: Any) -> Any:
     return where(condition, input, other)
 
 
-def clamp_array(x: Any, low: Any, high: Any) -> Any:
-    """x between low and high; the upper bound wins where they cross, NaN stays."""
-    kind = x.dtype
-    if low is not None:
-        x = np.maximum(x, low)
-    if high is not None:
-        x = np.minimum(x, high)
-    return x if x.dtype is kind else x.astype(kind)  # numbers make bfloat16 arrays wider
+def clamp_array(input: Any, low: Any, high: Any) -> Any:
+    """Between low and high; the upper bound wins where they cross, NaN stays."""
+    found = input if low is None else np.maximum(input, low)
+    found = found if high is None else np.minimum(found, high)
+    kind = input.dtype  # numbers make bfloat16 arrays wider
+    return found if found.dtype is kind else found.astype(kind)
 
 
 def clamp_gradient(g: Tensor, input: Tensor, low: Any, high: Any) -> Tensor:
@@ -591,13 +589,16 @@ def clamp_gradient(g: Tensor, input: Tensor, low: Any, high: Any) -> Tensor:
     return mask(inside, g)  # type: ignore[arg-type]
 
 
-_clamp = op("clamp", lambda input, low, high: clamp_array(input, low, high),
-            {"input": clamp_gradient,
-             "low": lambda g, input, low, high: mask(
-                 (input < low) if high is None else (input < low) & (low < high), g),
-             "high": lambda g, input, low, high: mask(
-                 (input > high) if low is None else (input > high) | (low >= high), g)},
-            node="ClampBackward1")
+CLAMP_GRADIENT = {
+    "input": clamp_gradient,
+    "low": lambda g, input, low, high: mask(
+        (input < low) if high is None else (input < low) & (low < high), g),
+    "high": lambda g, input, low, high: mask(
+        (input > high) if low is None else (input > high) | (low >= high), g)}
+_clamp, _clamp_tensor, _clamp_min, _clamp_max = (
+    op(name, clamp_array, CLAMP_GRADIENT, node=node) for name, node in {
+        "clamp": "ClampBackward1", "clamp_tensor": "ClampBackward0",
+        "clamp_min": "ClampMinBackward0", "clamp_max": "ClampMaxBackward0"}.items())
 
 
 @public(inplace=True, aliases=("clip",), overloaded=True)
@@ -606,25 +607,31 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     if min is None and max is None:
         raise RuntimeError(errors.message(
             "torch.clamp: At least one of 'min' or 'max' must not be None"))
+    bounds = isinstance(min, Tensor) or isinstance(max, Tensor)
+    return clamped(_clamp_tensor if bounds else _clamp, input, min, max)
+
+
+def clamped(run: Any, input: Tensor, min: Any, max: Any) -> Tensor:
+    """One of the rows of clamp, on operands of one type."""
     given = [value for value in (input, min, max) if value is not None]
     row = common([getattr(value, "_array", value) for value in given])
     if input._array.dtype != row.numpy:
         input = input.to(row)
     low, high = (value.to(row) if isinstance(value, Tensor) else value
                  for value in (min, max))
-    return _clamp(input, low, high)
+    return run(input, low, high)
 
 
 @public(inplace=True, overloaded=True)
 def clamp_min(input: Tensor, min: Any) -> Tensor:
     """`input` limited to at least `min`."""
-    return clamp(input, min, None)
+    return clamped(_clamp_min, input, min, None)
 
 
 @public(inplace=True, overloaded=True)
 def clamp_max(input: Tensor, max: Any) -> Tensor:
     """`input` limited to at most `max`."""
-    return clamp(input, None, max)
+    return clamped(_clamp_max, input, None, max)
 
 
 def lerp_array(input: Any, end: Any, weight: Any) -> Any:
@@ -661,37 +668,3 @@ def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
 def _plain(tensor: Tensor) -> str:
     names = {"float32": "float", "float64": "double", "int64": "long int", "int32": "int"}
     return names.get(tensor.dtype.name, tensor.dtype.name)
-
-
-@public(inplace=True)
-def nan_to_num(input: Tensor, nan: float | None = None, posinf: float | None = None,
-               neginf: float | None = None) -> Tensor:
-    """NaN and infinities replaced; by 0 and the type's limits if nothing is given."""
-    if input.dtype.kind < types.FLOATING:
-        return input.clone()
-    limits = types.finfo(input.dtype)
-    result = where(isnan(input), 0.0 if nan is None else nan, input)
-    result = where(isposinf(input), limits.max if posinf is None else posinf, result)
-    return where(isneginf(input), limits.min if neginf is None else neginf, result)
-
-
-def round_array(input: Any, decimals: Any) -> Any:
-    """To the nearest, halves to the even neighbour."""
-    if input.dtype.kind in "iu":
-        return input.copy()
-    if not decimals:
-        return np.rint(input)
-    scale = input.dtype.type(10.0 ** np.abs(decimals))
-    if decimals > 0:
-        return np.rint(input * scale) / scale
-    return np.rint(input / scale) * scale
-
-
-_round = op("round", lambda input, decimals: round_array(input, decimals),
-            {"input": lambda g: zero(g)})
-
-
-@public(inplace=True)
-def round(input: Tensor, *, decimals: int = 0) -> Tensor:
-    """To the nearest integer, or to `decimals` digits; halves go to even (``torch.round``)."""
-    return _round(input, decimals)

@@ -11,6 +11,7 @@ import numpy as np
 from kkori.core import errors
 from kkori.ops import elementwise as el
 from kkori.ops.pool import _picked
+from kkori.ops.rounding import nan_to_num
 from kkori.ops.table import TORCH
 from kkori.tensor import Tensor, wrap
 
@@ -177,7 +178,7 @@ class Sampler:
     def nearest(self, axes: list[Tensor]) -> Tensor:
         """The nearest elements; places get a gradient of 0."""
         found = self.read([np.rint(at._array) for at in axes])
-        return found + 0 * el.nan_to_num(axes[0]).unsqueeze(1)
+        return found + 0 * nan_to_num(axes[0]).unsqueeze(1)
 
     def linear(self, axes: list[Tensor]) -> Tensor:
         """Linear in each dimension: all corners around, weighted by nearness."""

@@ -151,7 +151,13 @@ def mean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = 
 def nansum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """Sum that counts NaN as 0 (``torch.nansum``)."""
     input = counted(input, dtype)
-    return sum(el.where(el.isnan(input), 0, input), dim, keepdim)
+    return _nansum(input, axes_of(dim, input._array.ndim), keepdim)
+
+
+_nansum = op("nansum", lambda input, axes, keepdim: sum_array(
+    np.where(np.isnan(input), input.dtype.type(0), input), axes, keepdim), {
+    "input": lambda g, input, axes, keepdim: el.where(
+        el.isnan(input), 0.0, spread(g, input.shape, axes, keepdim))})
 
 
 @public
@@ -191,8 +197,9 @@ def exclusive_product(flat: Tensor, size: int) -> Tensor:
     return TORCH["cat"]([ones, flat], -1).narrow(-1, 0, size).cumprod(-1)
 
 
-_prod = op("prod", lambda input, axis, keepdim: np.multiply.reduce(
-    input, axis=as_axis(axis, input), keepdims=keepdim), {"input": prod_gradient})
+_prod_all, _prod = (op(name, lambda input, axis, keepdim: np.multiply.reduce(
+    input, axis=as_axis(axis, input), keepdims=keepdim), {"input": prod_gradient}, node=node)
+    for name, node in {"prod_all": "ProdBackward0", "prod": "ProdBackward1"}.items())
 
 
 @public
@@ -201,7 +208,7 @@ def prod_(input: Tensor, dim: int | None = None, keepdim: bool = False, *,
     """Product of all elements, or along `dim` (``torch.prod``)."""
     input = counted(input, dtype)
     axis = None if dim is None else one_axis(dim, input._array.ndim)
-    return _prod(input, axis, keepdim)
+    return (_prod_all if axis is None else _prod)(input, axis, keepdim)
 
 
 for _registry in (TORCH, METHODS):

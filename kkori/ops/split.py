@@ -54,7 +54,8 @@ def split_gradient(gs: Any, input_shape: Any, sizes: Any, dim: int) -> Tensor:
     return cat(filled(gs, shapes), dim)
 
 
-_split = op("split", split_array, {"input": split_gradient}, outputs=("parts",), view=True)
+_split, _split_sizes = (op(name, split_array, {"input": split_gradient}, outputs=("parts",),
+                           view=True) for name in ("split", "split_with_sizes"))
 
 
 @public(out=False)
@@ -72,7 +73,8 @@ def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Te
             raise RuntimeError(errors.message(
                 f"split_with_sizes expects split_sizes to sum exactly to {length} (input tensor's "
                 f"size at dimension {place}), but got split_sizes={errors.of_shape(sizes)}"))
-    return _split(tensor, tuple(sizes), place)
+    whole = isinstance(split_size_or_sections, (int, np.integer))
+    return (_split if whole else _split_sizes)(tensor, tuple(sizes), place)
 
 
 def equal_parts(length: int, size: int) -> list[int]:

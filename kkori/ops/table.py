@@ -394,8 +394,8 @@ def is_meta(*tensors: Tensor) -> bool:
 
 
 # The files of the table, in the order in which they build on one another.
-ROOMS = ("elementwise", "complex_numbers", "operators", "move", "strided", "split", "reduce",
-         "matmul", "fused", "index", "convert", "create",
+ROOMS = ("elementwise", "complex_numbers", "operators", "rounding", "move", "strided", "split",
+         "reduce", "matmul", "fused", "index", "convert", "create",
          "scatter", "indexed", "masked", "sort", "ranks", "sets", "cumulative", "differences",
          "counting", "diagonal", "rearrange", "stacking", "contract",
          "products", "norms", "covariance", "compare", "copies",
