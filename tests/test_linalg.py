@@ -406,6 +406,34 @@ def test_geqrf_says_that_it_has_no_gradient():
         packed.sum().backward()
 
 
+@pytest.mark.parametrize(("call", "text"), [
+    (lambda a: linalg.eigh(a + a.mH)[1].imag.sum(),
+     "linalg_eigh_backward: The eigenvectors in the complex case are specified up to "
+     "multiplication by e^{i phi}. The specified loss function depends on this quantity, so it "
+     "is ill-defined."),
+    (lambda a: linalg.eig(a)[1].imag.sum(),
+     "linalg_eig_backward: The eigenvectors in the complex case are specified up to "
+     "multiplication by e^{i phi}. The specified loss function depends on this quantity, so it "
+     "is ill-defined."),
+    (lambda a: linalg.svd(a)[0].imag.sum(),
+     "svd_backward: The singular vectors in the complex case are specified up to multiplication "
+     "by e^{i phi}. The specified loss function depends on this phase term, making it "
+     "ill-defined."),
+    (lambda a: linalg.qr(a[:, :2], "complete")[0].abs().sum(),
+     "The QR decomposition is not differentiable when mode='complete' and nrows > ncols."),
+    (lambda a: linalg.qr(a, "r")[1].abs().sum(),
+     "The derivative of linalg.qr depends on Q, which is not computed when mode='r'. Please use "
+     "linalg.qr(A, mode='reduced') if you are going to differentiate through linalg.qr."),
+    (lambda a: linalg.ldl_factor(a + a.mT)[0].abs().sum(),
+     "derivative for aten::linalg_ldl_factor_ex is not implemented"),
+])
+def test_losses_that_have_no_gradient(call, text):
+    a = differentiable((3, 3), "complex128")
+    with pytest.raises(RuntimeError) as caught:
+        call(a).backward()
+    assert str(caught.value).splitlines()[0] == text
+
+
 def test_out_is_filled():
     out = kkori.empty(0)
     assert linalg.inv(kkori.eye(2) * 2, out=out) is out

@@ -227,11 +227,25 @@ def divided_right(g: Tensor, square: Tensor) -> Tensor:
 
 lu_row = factored("linalg_lu_factor", lambda input: factors.lu(input), {"input": lu_gradient},
                   outputs=("LU", "pivots", "info"), node="LinalgLuFactorExBackward0")
-ldl_row = factored("linalg_ldl_factor",
-                   lambda input, hermitian: factors.ldl(input, hermitian),
-                   outputs=("LD", "pivots", "info"))
+
+
+def no_ldl_gradient(name: str) -> RuntimeError:
+    return RuntimeError(errors.message(
+        f"derivative for aten::{name} is not implemented", fix="torch.linalg.solve(A, B) has one"))
+
+
+def ldl_gradient(gs: Any) -> Tensor:
+    raise no_ldl_gradient("linalg_ldl_factor_ex")
+
+
+def ldl_solve_gradient(g: Tensor) -> Any:
+    raise no_ldl_gradient("linalg_ldl_solve")
+
+
+ldl_row = factored("linalg_ldl_factor", lambda input, hermitian: factors.ldl(input, hermitian),
+                   {"input": ldl_gradient}, outputs=("LD", "pivots", "info"))
 ldl_solve_row = factored("linalg_ldl_solve", lambda LD, pivots, other, hermitian: factors.ldl_solve(
-    LD, pivots, other, hermitian))
+    LD, pivots, other, hermitian), ldl_solve_gradient)
 
 
 # QR.
@@ -243,8 +257,8 @@ def qr_array(input: Any, mode: Any) -> Any:
 
 
 NO_Q = ("The derivative of linalg.qr depends on Q, which is not computed when mode='r'. Please "
-        "use linalg.qr(A, mode='reduced') if you are going to require gradients wrt. Q.")
-TALL = "The QR decomposition is not differentiable when mode='complete' and nrows > ncols"
+        "use linalg.qr(A, mode='reduced') if you are going to differentiate through linalg.qr.")
+TALL = "The QR decomposition is not differentiable when mode='complete' and nrows > ncols."
 
 
 def qr_gradient(gs: Any, Q: Tensor, R: Tensor, mode: str) -> Tensor:

@@ -28,6 +28,22 @@ def plus(one: Any, two: Any) -> Any:
     return two if one is None else one if two is None else one + two
 
 
+def check_phases(name: str, product: Any, quantity: str = "quantity, so it is") -> None:
+    """RuntimeError where a gradient asks for the phases of complex vectors, which are free.
+
+    `product` holds V^H gV: how the loss changes with each phase is on its diagonal.
+    """
+    if not product.is_complex():
+        return
+    turns = np.diagonal(product._array, axis1=-2, axis2=-1).imag
+    if not np.allclose(turns, 0, atol=1e-2):
+        kind = "singular vectors" if name == "svd" else "eigenvectors"
+        raise RuntimeError(errors.message(
+            f"{name}_backward: The {kind} in the complex case are specified up to multiplication "
+            f"by e^{{i phi}}. The specified loss function depends on this {quantity} ill-defined.",
+            fix="use what does not depend on the phase, e.g. vectors.abs()"))
+
+
 # Symmetric (Hermitian) matrices.
 
 def eigh_array(input: Any, letter: Any) -> Any:
@@ -48,6 +64,7 @@ def eigh_gradient(gs: Any, eigenvalues: Tensor, eigenvectors: Tensor) -> Tensor:
     inner = None
     if g_vectors is not None:
         product = matmul(adjoint(eigenvectors), g_vectors)
+        check_phases("linalg_eigh", product)
         inner = (product - adjoint(product)) * 0.5 * gaps(eigenvalues)
     if g_values is not None:
         diagonal = g_values.diag_embed()
@@ -77,6 +94,7 @@ def eig_gradient(gs: Any, input: Tensor, eigenvalues: Tensor, eigenvectors: Tens
     inner = None
     if g_vectors is not None:
         product = matmul(adjoint(eigenvectors), g_vectors)
+        check_phases("linalg_eig", product)
         overlap = matmul(adjoint(eigenvectors), eigenvectors)
         own = product.diagonal(dim1=-2, dim2=-1).real
         inner = (product - overlap * own[..., None, :]) * el.conj(gaps(eigenvalues))
@@ -130,14 +148,15 @@ def svd_gradient(gs: Any, U: Tensor, S: Tensor, Vh: Tensor) -> Tensor:
 def rotations(gU: Any, gVh: Any, U: Tensor, S: Tensor, Vh: Tensor, inner: Any) -> Any:
     """The part of the gradient inside the spaces of U and V."""
     squares = gaps(S * S)
-    if gU is not None:
-        product = matmul(adjoint(U), gU)
-        inner = plus(inner, (product - adjoint(product)) * squares * S[..., None, :])
+    left = None if gU is None else matmul(adjoint(U), gU)
+    right = None if gVh is None else matmul(Vh, adjoint(gVh))
+    check_phases("svd", plus(left, right), "phase term, making it")
+    if left is not None:
+        inner = plus(inner, (left - adjoint(left)) * squares * S[..., None, :])
         if U.is_complex():
-            inner = inner + phases(product, S)
-    if gVh is not None:
-        product = matmul(Vh, adjoint(gVh))
-        inner = plus(inner, S[..., :, None] * ((product - adjoint(product)) * squares))
+            inner = inner + phases(left, S)
+    if right is not None:
+        inner = plus(inner, S[..., :, None] * ((right - adjoint(right)) * squares))
     return inner
 
 
