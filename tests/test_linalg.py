@@ -225,6 +225,19 @@ def test_determinants_agree():
     close(kkori.logdet(definite(3)), linalg.det(definite(3)).log())
 
 
+@pytest.mark.parametrize("shape", [(30, 8), (2, 7, 20)])
+def test_low_rank_is_found_by_random_projection(shape):
+    a = matrix(*shape[:-1], 3) @ matrix(*shape[:-2], 3, shape[-1], seed=1)
+    U, S, V = kkori.svd_lowrank(a, q=4)
+    close((U * S.unsqueeze(-2)) @ V.mH, a)
+    close(S[..., :3], linalg.svdvals(a)[..., :3])
+    centered = a - a.mean(-2, True)
+    U, S, V = kkori.pca_lowrank(a, q=3)
+    close((U * S.unsqueeze(-2)) @ V.mH, centered)
+    with pytest.raises(ValueError, match="must be non-negative integer and not greater than"):
+        kkori.pca_lowrank(a, q=9)
+
+
 # Gradients.
 
 GAUGE_FREE = {

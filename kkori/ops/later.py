@@ -27,6 +27,7 @@ BOTH = {
 }
 FUNCTIONS = {
     "linalg_legacy": "lu_unpack eig symeig lstsq solve matrix_rank",
+    "lowrank": "svd_lowrank pca_lowrank",
     "tapers": "hann_window hamming_window blackman_window bartlett_window kaiser_window",
 }
 ONLY_METHODS = {"special": "polygamma_ mvlgamma_ igamma_ igammac_"}
