@@ -411,6 +411,9 @@ def test_shapes_without_numbers():
     assert [tuple(part.shape) for part in linalg.svd(a, False)] == [(2, 4, 3), (2, 3), (2, 3, 3)]
     square = kkori.empty(5, 5, device="meta")
     assert linalg.inv(square).shape == (5, 5)
+    assert [part.device.type for part in linalg.lu(square)] == ["meta"] * 3
+    assert linalg.matrix_rank(a).device.type == "meta"
+    assert linalg.lu_solve(*linalg.lu_factor(square), square).shape == (5, 5)
 
 
 def test_geqrf_says_that_it_has_no_gradient():

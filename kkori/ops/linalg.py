@@ -19,9 +19,9 @@ from kkori.ops.matmul import matmul, turned
 from kkori.ops.table import TORCH, op
 from kkori.tensor import Tensor, wrap
 
-__all__ = ["adjoint", "cholesky_row", "det_row", "factored", "inv_row", "ldl_row", "ldl_solve_row",
-           "lu_row", "matrix_exp_row", "pinv_gradient", "qr_row", "raw_qr_row", "slogdet_row",
-           "solve_row", "triangular_row"]
+__all__ = ["adjoint", "cholesky_row", "constant", "det_row", "factored", "inv_row", "ldl_row",
+           "ldl_solve_row", "lu_row", "matrix_exp_row", "pinv_gradient", "qr_row", "raw_qr_row",
+           "slogdet_row", "solve_row", "triangular_row"]
 
 adjoint = turned
 
@@ -49,6 +49,13 @@ def solid(array: Any) -> Any:
     if array.ndim < 2:
         return np.ones(array.shape, array.dtype)
     return np.broadcast_to(np.eye(*array.shape[-2:], dtype=array.dtype), array.shape)
+
+
+def constant(array: Any, like: Tensor) -> Tensor:
+    """A tensor of `array` on the device of `like`."""
+    if isinstance(like._array, MetaArray):
+        array = empty(array.shape, array.dtype)
+    return wrap(array)
 
 
 def no_failures(array: Any) -> Any:

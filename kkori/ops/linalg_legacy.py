@@ -26,7 +26,7 @@ from kkori.ops.linalg_norms import pinv
 from kkori.ops.matmul import matmul
 from kkori.ops.results import result_type
 from kkori.ops.table import TORCH, public
-from kkori.tensor import Tensor, wrap
+from kkori.tensor import Tensor
 
 __all__ = ["cholesky", "cholesky_inverse", "cholesky_solve", "geqrf", "logdet", "lu", "lu_solve",
            "lu_unpack", "ormqr", "pinverse", "qr", "slogdet", "svd", "triangular_solve"]
@@ -76,7 +76,7 @@ def cholesky_inverse(input: Tensor, upper: bool = False) -> Tensor:
     if diagonal.any():
         refuse("inverse", "cholesky_inverse",
                np.where(diagonal.any(-1), diagonal.argmax(-1) + 1, 0))
-    eye = wrap(np.eye(input._array.shape[-1], dtype=input._array.dtype))
+    eye = rows.constant(np.eye(input._array.shape[-1], dtype=input._array.dtype), input)
     found: Tensor = cholesky_solution(eye, input, upper)
     return found
 
@@ -179,7 +179,7 @@ def lu_unpack(LU_data: Tensor, LU_pivots: Tensor, unpack_data: bool = True,
     L, U = modern.triangles(LU_data) if unpack_data else (nothing, nothing)
     P = nothing
     if unpack_pivots:
-        P = modern.permutation(LU_pivots._array, LU_data._array.shape[-2], LU_data._array.dtype)
+        P = modern.permutation(LU_pivots, LU_data)
     return UNPACKED((P, L, U))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from kkori.core import errors
 from kkori.ops import linalg as rows
 from kkori.ops.diagonal import diagonal as _diagonal
-from kkori.ops.linalg import adjoint
+from kkori.ops.linalg import adjoint, constant
 from kkori.ops.linalg_checks import check_matrices, check_square, not_low, refuse, same_types
 from kkori.ops.linalg_public import inv, inverse_of, solve
 from kkori.ops.matmul import dot, vdot
@@ -18,7 +18,7 @@ from kkori.ops.matmul import matmul as _matmul
 from kkori.ops.namespaces import member
 from kkori.ops.products import check_cross, cross_along, multiplied
 from kkori.ops.table import TORCH
-from kkori.tensor import Tensor, dimension, wrap
+from kkori.tensor import Tensor, dimension
 
 __all__ = ["cross", "diagonal", "householder_product", "matmul", "matrix_exp", "matrix_power",
            "multi_dot", "tensorinv", "tensorsolve", "vander", "vecdot"]
@@ -115,8 +115,8 @@ def matrix_power(input: Tensor, n: int) -> Tensor:
     if n < 0:
         input, n = inv(input), -n
     if n == 0:
-        size = input._array.shape[-1]
-        return input * 0 + wrap(np.eye(size, dtype=input._array.dtype))
+        shape, kind = input._array.shape, input._array.dtype
+        return constant(np.broadcast_to(np.eye(shape[-1], dtype=kind), shape).copy(), input)
     found = None
     while True:
         if n & 1:
@@ -164,7 +164,7 @@ def reflected(input: Tensor, tau: Tensor, other: Tensor, transposed: bool) -> Te
     v_i is column i of `input` below the diagonal, with 1 on the diagonal.
     """
     count, size = tau._array.shape[-1], input._array.shape[-2]
-    unit = wrap(np.eye(size, count, dtype=input._array.dtype))
+    unit = constant(np.eye(size, count, dtype=input._array.dtype), input)
     vectors = input[..., :count].tril(-1) + unit
     for k in (range(count) if transposed else range(count - 1, -1, -1)):
         v = vectors[..., k:k + 1]
@@ -181,7 +181,7 @@ def householder_product(input: Tensor, tau: Tensor) -> Tensor:
     not_low("orgqr_cpu", input)
     height, width = input._array.shape[-2:]
     unit = np.broadcast_to(np.eye(height, width, dtype=input._array.dtype), input._array.shape)
-    return reflected(input, tau, wrap(unit), False)
+    return reflected(input, tau, constant(unit, input), False)
 
 
 # Tensors read as matrices.

@@ -17,7 +17,7 @@ from kkori.ops.linalg_public import check_svd, eigvalsh, svdvals
 from kkori.ops.matmul import matmul
 from kkori.ops.namespaces import member
 from kkori.ops.results import result_type
-from kkori.ops.table import type_name
+from kkori.ops.table import is_meta, type_name
 from kkori.tensor import Tensor, dimension, wrap
 
 __all__ = ["cond", "lstsq", "matrix_norm", "matrix_rank", "norm", "pinv", "vector_norm"]
@@ -203,6 +203,8 @@ def matrix_rank(input: Tensor, tol: Any = None, hermitian: bool = False, *, atol
         atol, rtol = tol, 0.0
     atol, rtol = tolerances(input, atol, rtol)
     found = eigvalsh(input) if hermitian else svdvals(input)
+    if is_meta(input):
+        return rows.constant(np.zeros(found._array.shape[:-1], np.int64), input)
     values = np.abs(found._array)
     if not values.shape[-1]:
         return wrap(np.zeros(values.shape[:-1], np.int64))

@@ -9,7 +9,8 @@ import numpy as np
 from kkori.core import errors
 from kkori.ops import linalg as rows
 from kkori.ops import spectral
-from kkori.ops.linalg import adjoint
+from kkori.ops.factors import permutation_of
+from kkori.ops.linalg import adjoint, constant
 from kkori.ops.linalg_checks import (
     check_floats,
     check_matrices,
@@ -23,6 +24,7 @@ from kkori.ops.linalg_checks import (
 from kkori.ops.matmul import matmul
 from kkori.ops.namespaces import member
 from kkori.ops.results import result_type
+from kkori.ops.table import is_meta
 from kkori.tensor import Tensor, wrap
 
 __all__ = ["cholesky", "cholesky_ex", "det", "eig", "eigh", "eigvals", "eigvalsh", "inv", "inv_ex",
@@ -244,14 +246,16 @@ def triangles(LU: Tensor) -> tuple[Tensor, Tensor]:
     rows_, columns = LU._array.shape[-2:]
     size = min(rows_, columns)
     eye = np.eye(rows_, size, dtype=LU._array.dtype)
-    return LU[..., :size].tril(-1) + wrap(eye), LU[..., :size, :].triu()
+    return LU[..., :size].tril(-1) + constant(eye, LU), LU[..., :size, :].triu()
 
 
-def permutation(pivots: Any, size: int, kind: Any) -> Tensor:
+def permutation(pivots: Tensor, LU: Tensor) -> Tensor:
     """The matrix P of A = P L U."""
-    from kkori.ops.factors import permutation_of
-    order = permutation_of(pivots, size)
-    return wrap(np.eye(size, dtype=kind)[order].swapaxes(-1, -2))
+    height, kind = LU._array.shape[-2], LU._array.dtype
+    if is_meta(LU):
+        return constant(np.zeros((*LU._array.shape[:-2], height, height), kind), LU)
+    order = permutation_of(pivots._array, height)
+    return wrap(np.eye(height, dtype=kind)[order].swapaxes(-1, -2))
 
 
 @member("linalg")
@@ -259,14 +263,14 @@ def lu(A: Tensor, *, pivot: bool = True) -> Any:
     """(P, L, U) with A = P L U."""
     LU_, pivots, _ = lu_of(A, pivot, "linalg.lu")
     L, U = triangles(LU_)
-    return LU((permutation(pivots._array, A._array.shape[-2], A._array.dtype), L, U))
+    return LU((permutation(pivots, LU_), L, U))
 
 
 def lu_solution(LU: Tensor, pivots: Tensor, B: Tensor, left: bool, adjoint_: bool) -> Tensor:
     """X with A X = B, or its variants, by two triangular systems."""
     if not left:  # X A = B is A^H X^H = B^H
         return adjoint(lu_solution(LU, pivots, adjoint(B), True, not adjoint_))
-    P = permutation(pivots._array, LU._array.shape[-1], LU._array.dtype)
+    P = permutation(pivots, LU)
     solved = rows.triangular_row
     if adjoint_:
         half = solved(adjoint(LU), B, False, False)
