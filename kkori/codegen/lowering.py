@@ -151,9 +151,9 @@ def relu(graph: Graph, x: Value) -> Value:
 
 @rule("relu_backward")
 def relu_backward(graph: Graph, g: Value, out: Value) -> Value:
-    """g times a truth value, so that infinity times 0 is NaN, as in the array rule."""
-    hit = graph.map("gt", out, graph.constant(0.0, out.dtype))
-    return graph.map("mul", g, graph.map("cast", hit, dtype=g.dtype))
+    """g, but 0 where out is not above 0; NaN lets g pass."""
+    closed = graph.map("le", out, graph.constant(0.0, out.dtype))
+    return graph.map("select", closed, graph.constant(0.0, g.dtype), g)
 
 
 @rule("sigmoid_backward")

@@ -14,11 +14,21 @@ from typing import Any
 import numpy as np
 
 from kkori.codegen.assemble import compile_text
-from kkori.codegen.emit import Buffers, Unsupported, emit_nest
+from kkori.codegen.emit import (
+    WORK_TO_SHARE,
+    Buffers,
+    Emitted,
+    Unsupported,
+    chunked,
+    drive,
+    emit_nest,
+    linked,
+)
 from kkori.codegen.graph import Graph, Value, check
 from kkori.codegen.lowering import Program, lower
 from kkori.codegen.schedule import Call, Nest, Plan, base, own_address, plan, reads
 from kkori.codegen.target import Target, current
+from kkori.settings import get_num_threads
 
 __all__ = ["Segment", "build"]
 
@@ -35,11 +45,11 @@ def build(program: Program, target: Target | None = None) -> Segment | None:
     buffers = place_buffers(program, graph, schedule, slots)
     target = target or current()
     try:
-        names, text = emit(schedule, buffers, target)
+        native = Native(schedule, buffers, program.numbers, target)
     except Unsupported:
         return None
-    code = compile_text(text, names, target)
-    return Segment(program, slots, schedule, buffers, code, names)
+    code = compile_text(native.text, native.names, target)
+    return Segment(program, slots, schedule, buffers, code, native)
 
 
 def place_buffers(program: Program, graph: Graph, schedule: Plan,
@@ -86,56 +96,53 @@ def in_place(target: Value, value: Value, schedule: Plan) -> bool:
     return True
 
 
-def emit(schedule: Plan, buffers: Buffers, target: Target) -> tuple[list[str], str]:
-    """One function a nest, and a driver for each run of nests without a call between them."""
-    parts, names, driver = [], [], []
-    for number, stage in enumerate(schedule.stages):
-        if isinstance(stage, Call):
-            if driver:
-                names.append(drive(f"run{len(names)}", driver, parts))
-                driver = []
-            continue
-        kinds = {value.dtype for value in (*stage.sums, *stage.maps)}
-        width = target.lanes("double" if "f8" in kinds else "float")
-        text, extent = emit_nest(f"nest{number}", stage, schedule.stored, buffers, width)
-        parts.append(text)
-        driver.append((f"nest{number}", extent))
-    if driver:
-        names.append(drive(f"run{len(names)}", driver, parts))
-    return names, declarations("\n\n".join(parts))
+class Native:
+    """The text of all nests, its drivers' names, and which nests threads may share."""
 
+    def __init__(self, schedule: Plan, buffers: Buffers, numbers: int, target: Target) -> None:
+        self.names: list[str] = []
+        self.shared: list[tuple[int, Emitted]] = []  # places in the context, nests
+        self.pool = buffers.count + numbers  # the place of the pool and its function
+        self.places = self.pool + 2
+        self.lanes, self.target = target.lanes("float"), target
+        self.parts: list[str] = []
+        waiting: list[tuple[Emitted, int]] = []
+        for number, stage in enumerate(schedule.stages):
+            if isinstance(stage, Nest):
+                nest = emit_nest(f"nest{number}", stage, schedule.stored, buffers, target)
+                waiting.append((nest, self.add(nest)))
+            elif waiting:
+                waiting = self.drive(waiting)
+        if waiting:
+            self.drive(waiting)
 
-def drive(name: str, nests: list[tuple[str, int]], parts: list[str]) -> str:
-    """A function that runs nests one after another."""
-    calls = [f"  call void @{nest}(ptr %context, i64 0, i64 {extent})" for nest, extent in nests]
-    parts.append("\n".join([f"define void @{name}(ptr %context) {{", *calls, "  ret void", "}"]))
-    return name
+    def add(self, nest: Emitted) -> int:
+        """Take a nest's text; the place of its number of parts, -1 if it is too small to share."""
+        self.parts.append(nest.text)
+        if nest.work < WORK_TO_SHARE * self.lanes or nest.extent < 2 * nest.grain:
+            return -1
+        self.shared.append((self.places, nest))
+        self.parts.append(chunked(nest, self.places))
+        self.places += 1
+        return self.places - 1
 
+    def drive(self, waiting: list[tuple[Emitted, int]]) -> list[Any]:
+        """A driver for the nests since the last library call."""
+        self.names.append(f"run{len(self.names)}")
+        self.parts.append(drive(self.names[-1], waiting, self.pool, self.target))
+        return []
 
-def declarations(text: str) -> str:
-    """Declare the intrinsics that `text` calls, each once."""
-    found: dict[str, str] = {}
-    for line in text.splitlines():
-        place = line.find("@llvm.")
-        if place < 0:
-            continue
-        result = line[line.index("call") + 4:place].replace("reassoc", "").replace(
-            "contract", "").strip()
-        name, rest = line[place:].split("(", 1)
-        kinds = [argument.strip().rsplit(" ", 1)[0] for argument in split_arguments(rest[:-1])]
-        found[name] = f"declare {result} {name}({', '.join(kinds)})"
-    return "\n".join([*found.values(), "", text])
+    @property
+    def text(self) -> str:
+        """What LLVM gets."""
+        return linked("\n\n".join(self.parts), self.target)
 
-
-def split_arguments(text: str) -> list[str]:
-    """Arguments between the commas that are not inside <...>."""
-    parts, depth, start = [], 0, 0
-    for place, letter in enumerate(text):
-        depth += (letter == "<") - (letter == ">")
-        if letter == "," and not depth:
-            parts.append(text[start:place])
-            start = place + 1
-    return [*parts, text[start:]]
+    def chunks(self, nest: Emitted, threads: int) -> int:
+        """Into how many parts a nest is cut: several a thread if each is worth it."""
+        if threads == 1:
+            return 1
+        pieces = nest.work // (WORK_TO_SHARE * self.lanes)
+        return int(min(4 * threads, max(threads, pieces), nest.extent // nest.grain))
 
 
 NUMPY = {"f4": np.float32, "f8": np.float64, "b1": np.bool_}
@@ -149,12 +156,12 @@ class Segment:
     """
 
     def __init__(self, program: Program, slots: dict[int, Value], schedule: Plan,
-                 buffers: Buffers, code: Any, names: list[str]) -> None:
+                 buffers: Buffers, code: Any, native: Native) -> None:
         self.program, self.slots, self.schedule = program, slots, schedule
-        self.code = code
-        self.functions = [code.function(name, None, ctypes.c_void_p) for name in names]
+        self.code, self.native, self.threads = code, native, 1
+        self.functions = [code.function(name, None, ctypes.c_void_p) for name in native.names]
         count = buffers.count
-        self.context = (ctypes.c_uint64 * (count + program.numbers))()
+        self.context = (ctypes.c_uint64 * native.places)()
         self.address = ctypes.addressof(self.context)
         self.numbers = (ctypes.c_double * program.numbers).from_buffer(
             self.context, 8 * count) if program.numbers else None
@@ -205,8 +212,21 @@ class Segment:
                 known[number] = array
                 self.context[number] = array.__array_interface__["data"][0]
 
+    def use_threads(self, threads: int) -> None:
+        """Cut the nests that are worth it for so many threads."""
+        from kkori.codegen.pool import default_pool
+        self.threads = threads
+        if threads > 1:
+            self.workers = pool = default_pool(threads)
+            self.context[self.native.pool] = pool.address
+            self.context[self.native.pool + 1] = pool.symbols["kkori_parallel"]
+        for place, nest in self.native.shared:
+            self.context[place] = self.native.chunks(nest, threads)
+
     def run_stages(self) -> None:
         """One call for each run of nests, a library call for each product between them."""
+        if self.native.shared and self.threads != get_num_threads():
+            self.use_threads(get_num_threads())
         if len(self.functions) == 1 and self.kernels == len(self.schedule.stages):
             self.functions[0](self.address)
             return

@@ -1,0 +1,308 @@
+"""Writing the evaluation of graph values at loop positions: each once, as far out as it can be.
+
+Loops are written by `forms`; here is what stands in them: loads, scalar operations, stores. The
+last vector of a loop may have fewer live lanes than it has lanes: the rest are loaded as 0 and
+never stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from kkori.codegen.graph import Value
+from kkori.codegen.scalars import BYTES, LLVM_TYPES, apply, literal, shaped, splat
+from kkori.codegen.schedule import Address, narrowed, through
+from kkori.core.size import contiguous_strides
+
+__all__ = ["Axis", "Buffers", "Code", "Known", "Writer", "some"]
+
+
+class Buffers:
+    """Where every array of the segment is: its place in the context, its strides, its type."""
+
+    def __init__(self) -> None:
+        self.places: dict[Value, int] = {}
+        self.strides: dict[Value, tuple[int, ...]] = {}
+        self.aliases: set[Value] = set()  # values that are written over an input
+        self.count = 0
+
+    def add(self, value: Value, strides: Sequence[int] | None = None) -> int:
+        """Give `value` the next place; row-major unless `strides` (in elements) are given."""
+        if value not in self.places:
+            self.places[value] = self.count
+            self.count += 1
+        self.strides[value] = tuple(strides) if strides is not None else contiguous_strides(
+            value.shape)
+        return self.places[value]
+
+    def share(self, value: Value, target: Value) -> None:
+        """Write `value` over the input `target`."""
+        self.places[value], self.strides[value] = self.places[target], self.strides[target]
+        self.aliases.add(value)
+
+
+class Axis:
+    """One loop variable while code is written: its index, its level, lanes or a single value.
+
+    `index` is None for an axis that another one covers (see `emit.merged`).
+    """
+
+    __slots__ = ("index", "lanes", "level", "live")
+
+    def __init__(self, index: str | None, level: int, lanes: int = 1, live: int = 0) -> None:
+        self.index, self.level, self.lanes, self.live = index, level, lanes, live or lanes
+
+
+class Code:
+    """Lines at levels: 0 the function, 1 the outer loop, 2 the inner loop, 3 after it."""
+
+    def __init__(self, count: int = 0) -> None:
+        self.lines: dict[int, list[str]] = {0: [], 1: [], 2: [], 3: []}
+        self.count = count
+
+    def name(self, stem: str = "v") -> str:
+        """A name nobody has."""
+        self.count += 1
+        return f"%{stem}{self.count}"
+
+    def put(self, level: int, text: str, stem: str = "v") -> str:
+        """Write ``name = text`` at `level`; returns the name."""
+        name = self.name(stem)
+        self.lines[level].append(f"  {name} = {text}")
+        return name
+
+    def do(self, level: int, text: str) -> None:
+        """Write an instruction without a result."""
+        self.lines[level].append(f"  {text}")
+
+    def take(self, level: int) -> list[str]:
+        """The lines of a level, which is empty from then on."""
+        lines, self.lines[level] = self.lines[level], []
+        return lines
+
+
+Known = tuple[str, int, int]  # name, lanes, level
+
+
+class Writer:
+    """Writes values at addresses, each only once."""
+
+    def __init__(self, stored: set[Value], buffers: Buffers, axes: dict[str, Axis],
+                 count: int) -> None:
+        self.stored, self.buffers = stored, buffers
+        self.code = Code(count)
+        self.known: dict[Any, Known] = {}
+        self.axes = dict(axes)
+        self.floor = 0  # 3 while what follows the inner loop is written
+        self.finished: dict[Any, Known] = {}  # sums of this nest, by column or row
+        self.computing: tuple[Value, ...] = ()
+
+    # Values.
+
+    def places(self, address: Address) -> tuple[Any, ...]:
+        """What tells two positions apart."""
+        axes = [self.axes[a] for a in address if a is not None]
+        return tuple((axis.index, axis.lanes) for axis in axes)
+
+    def key(self, value: Value, address: Address) -> Any:
+        return value.number, self.places(address), self.floor
+
+    def value(self, value: Value, address: Address) -> Known:
+        """The name of `value` at `address`, written where it can be known first."""
+        stack = [(value, narrowed(value, address))]
+        while stack:
+            part, where = stack[-1]
+            if self.key(part, where) in self.known:
+                stack.pop()
+                continue
+            missing = [(arg, at) for arg, at in self.operands(part, where)
+                       if self.key(arg, at) not in self.known]
+            if missing:
+                stack.extend(missing)
+                continue
+            stack.pop()
+            self.known[self.key(part, where)] = self.write(part, where)
+        return self.known[self.key(value, narrowed(value, address))]
+
+    def is_read(self, value: Value) -> bool:
+        """Whether it is loaded (or already in a register) instead of computed here."""
+        return value.kind == "input" or (value in self.stored and value not in self.computing)
+
+    def operands(self, value: Value, where: Address) -> list[tuple[Value, Address]]:
+        """What a value is computed of here."""
+        if self.is_read(value) or value.kind in ("constant", "number"):
+            return []
+        if value.kind == "view":
+            inner = value.args[0]
+            return [(inner, narrowed(inner, through(value, where)))]
+        return [(arg, narrowed(arg, where)) for arg in value.args]
+
+    def write(self, value: Value, where: Address) -> Known:
+        if self.is_read(value):
+            found = self.finished.get((value, self.places(where)))
+            return self.load(value, where) if found is None else found
+        if value.kind == "constant":
+            return literal(value.attr, value.dtype), 1, 0
+        if value.kind == "number":
+            return self.number(value), 1, 0
+        known = [self.known[self.key(arg, at)] for arg, at in self.operands(value, where)]
+        return known[0] if value.kind == "view" else self.scalar(value, known)
+
+    def level_of(self, level: int) -> int:
+        return 3 if self.floor == 3 and level > 0 else level
+
+    def scalar(self, value: Value, found: list[Known]) -> Known:
+        """One scalar operation on the names of its operands."""
+        lanes = max(k[1] for k in found)
+        level = self.level_of(max(k[2] for k in found))
+        kinds = [arg.dtype for arg in value.args]
+        names = [self.spread(k, kind, lanes, behind(arg))
+                 for k, kind, arg in zip(found, kinds, value.args, strict=True)]
+        name = apply(lambda text: self.code.put(level, text), value.attr, kinds, value.dtype,
+                     names, lanes, [is_number(arg) for arg in value.args])
+        return name, lanes, level
+
+    def spread(self, known: Known, dtype: str, lanes: int, value: Value | None = None) -> str:
+        """A name with `lanes` lanes: a scalar is repeated, once for each level."""
+        name, have, level = known
+        if have == lanes:
+            return name
+        if value is not None and value.kind == "constant":
+            return splat(value.attr, dtype, lanes)
+        key = ("spread", name, lanes, self.floor)
+        if key not in self.known:
+            level = self.level_of(level)
+            kind = f"<{lanes} x {LLVM_TYPES[dtype]}>"
+            first = self.code.put(
+                level, f"insertelement {kind} poison, {LLVM_TYPES[dtype]} {name}, i64 0")
+            wide = self.code.put(level, f"shufflevector {kind} {first}, {kind} poison, "
+                                        f"<{lanes} x i32> zeroinitializer")
+            self.known[key] = (wide, lanes, level)
+        return self.known[key][0]
+
+    def number(self, value: Value) -> str:
+        """A run-time number, from the end of the context."""
+        return self.slot(self.buffers.count + value.attr, "double")
+
+    def slot(self, place: int, kind: str) -> str:
+        """What the context holds at a place."""
+        pointer = self.code.put(0, f"getelementptr i64, ptr %context, i64 {place}")
+        return self.code.put(0, f"load {kind}, ptr {pointer}, align 8")
+
+    # Memory.
+
+    def base(self, value: Value) -> str:
+        """The address of an array."""
+        key = ("base", value.number)
+        if key not in self.known:
+            self.known[key] = self.slot(self.buffers.places[value], "ptr"), 1, 0
+        return self.known[key][0]
+
+    def pointer(self, value: Value, where: Address) -> tuple[str, Axis, int, int]:
+        """Address of an element: pointer, the axis of its lanes, the stride along it, level."""
+        name, level, lanes, step = self.base(value), 0, SINGLE, 0
+        kind = LLVM_TYPES[value.dtype] if value.dtype != "b1" else "i8"
+        parts = [(self.axes[a], stride) for a, stride in
+                 zip(where, self.buffers.strides[value], strict=True) if a is not None and stride]
+        for axis, stride in sorted(parts, key=lambda part: part[0].level):
+            if axis.index is None:
+                continue
+            level = self.level_of(max(level, axis.level))
+            offset = axis.index if stride == 1 else self.code.put(
+                level, f"mul i64 {axis.index}, {stride}")
+            name = self.code.put(level, f"getelementptr {kind}, ptr {name}, i64 {offset}")
+            if axis.lanes > 1:
+                lanes, step = axis, stride
+        return name, lanes, step, level
+
+    def load(self, value: Value, where: Address) -> Known:
+        """Read an element, or a vector of them."""
+        name, axis, step, level = self.pointer(value, where)
+        kind, size = LLVM_TYPES[value.dtype], BYTES[value.dtype]
+        if value.dtype == "b1":
+            kind = "i8"
+        found = self.vector(name, axis, step, level, kind, size)
+        if value.dtype == "b1":
+            shape = kind if axis.lanes == 1 else f"<{axis.lanes} x i8>"
+            zero = "0" if axis.lanes == 1 else "zeroinitializer"
+            found = self.code.put(level, f"icmp ne {shape} {found}, {zero}")
+        return found, axis.lanes, level
+
+    def vector(self, name: str, axis: Axis, step: int, level: int, kind: str, size: int) -> str:
+        """Lanes from memory: side by side, some of them, or one by one."""
+        put = self.code.put
+        if axis.lanes == 1:
+            return put(level, f"load {kind}, ptr {name}, align {size}")
+        if step != 1:
+            return self.gathered(name, axis, step, level, kind, size)
+        shape = f"<{axis.lanes} x {kind}>"
+        if axis.live == axis.lanes:
+            return put(level, f"load {shape}, ptr {name}, align {size}")
+        return put(level, f"call {shape} @llvm.masked.load.v{axis.lanes}{letters(kind)}.p0("
+                          f"ptr {name}, i32 {size}, {some(axis)}, {shape} zeroinitializer)")
+
+    def gathered(self, name: str, axis: Axis, step: int, level: int, kind: str,
+                 size: int) -> str:
+        """Lanes that do not lie side by side."""
+        row = "zeroinitializer" if axis.live < axis.lanes else "poison"
+        for lane in range(axis.live):
+            at = self.code.put(level, f"getelementptr {kind}, ptr {name}, i64 {lane * step}")
+            one = self.code.put(level, f"load {kind}, ptr {at}, align {size}")
+            row = self.code.put(
+                level, f"insertelement <{axis.lanes} x {kind}> {row}, {kind} {one}, i64 {lane}")
+        return row
+
+    def store(self, value: Value, known: Known, where: Address, level: int) -> None:
+        """Write one element, or one vector of them, of a stored value."""
+        before, self.floor = self.floor, 3 if level == 3 else self.floor
+        name, axis, step, _ = self.pointer(value, where)
+        self.floor = before
+        lanes, kind, size = axis.lanes, LLVM_TYPES[value.dtype], BYTES[value.dtype]
+        text = self.spread(known, value.dtype, lanes, value)
+        if value.dtype == "b1":
+            kind = "i8"
+            shape = kind if lanes == 1 else f"<{lanes} x i8>"
+            text = self.code.put(level, f"zext {shaped('b1', lanes)} {text} to {shape}")
+        shape = kind if lanes == 1 else f"<{lanes} x {kind}>"
+        if lanes == 1 or step == 1 and axis.live == lanes:
+            self.code.do(level, f"store {shape} {text}, ptr {name}, align {size}")
+        elif step == 1:
+            self.code.do(level, f"call void @llvm.masked.store.v{lanes}{letters(kind)}.p0("
+                                f"{shape} {text}, ptr {name}, i32 {size}, {some(axis)})")
+        else:
+            self.scatter(text, name, axis, step, level, kind, size)
+
+    def scatter(self, text: str, name: str, axis: Axis, step: int, level: int, kind: str,
+                size: int) -> None:
+        """Lanes to places that do not lie side by side."""
+        for lane in range(axis.live):
+            one = self.code.put(level,
+                                f"extractelement <{axis.lanes} x {kind}> {text}, i64 {lane}")
+            at = self.code.put(level, f"getelementptr {kind}, ptr {name}, i64 {lane * step}")
+            self.code.do(level, f"store {kind} {one}, ptr {at}, align {size}")
+
+
+SINGLE = Axis("0", 0)
+
+
+def letters(kind: str) -> str:
+    """How intrinsics spell a type."""
+    return {"float": "f32", "double": "f64"}.get(kind, kind)
+
+
+def some(axis: Axis) -> str:
+    """The mask of the live lanes of an axis, with its type."""
+    bits = ", ".join(f"i1 {'true' if lane < axis.live else 'false'}" for lane in range(axis.lanes))
+    return f"<{axis.lanes} x i1> <{bits}>"
+
+
+def behind(value: Value) -> Value:
+    """What a view shows."""
+    return value.args[0] if value.kind == "view" else value
+
+
+def is_number(value: Value) -> bool:
+    """Whether a value is a constant other than NaN."""
+    value = behind(value)
+    return value.kind == "constant" and value.attr == value.attr
