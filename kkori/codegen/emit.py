@@ -17,10 +17,10 @@ from math import prod
 from typing import Any, NamedTuple
 
 from kkori.codegen import float_mode
-from kkori.codegen.forms import Form, columns, point, rows
+from kkori.codegen.forms import Form, columns, point, rows, tile_of
 from kkori.codegen.graph import Value
 from kkori.codegen.scalars import INTRINSIC, Unsupported, library
-from kkori.codegen.schedule import Nest, cost, own_address, reads
+from kkori.codegen.schedule import COST, Nest, own_address, reads
 from kkori.codegen.target import Target
 from kkori.codegen.writer import Axis, Buffers
 
@@ -43,8 +43,8 @@ def emit_nest(name: str, nest: Nest, stored: set[Value], buffers: Buffers,
               target: Target) -> Emitted:
     """The nest's function. Raises `Unsupported` where it has no form."""
     values = (*nest.sums, *nest.maps)
-    width = target.lanes("double" if any(v.dtype == "f8" for v in every(values, stored))
-                         else "float")
+    wide = any(v.dtype == "f8" and v.shape != () for v in every(values, stored))
+    width = target.lanes("double" if wide else "float")
     accesses = [access for value in values for access in accesses_of(value, stored, buffers)]
     lengths = {f"o{k}": n for k, n in enumerate(nest.out)}
     lengths.update((f"r{k}", n) for k, n in enumerate(nest.over))
@@ -62,14 +62,22 @@ def emit_nest(name: str, nest: Nest, stored: set[Value], buffers: Buffers,
     form = Form(nest, stored, buffers, width, fixed, lengths, lanes if lanes in out else "",
                 (inner or [""])[0], (over or [""])[0], target.registers)
     body, grain = write_form(form, lanes)
-    work = prod(nest.out) * prod(nest.over) * sum(cost(v, stored) + 1 for v in nest.sums)
-    work += prod(nest.out) * sum(cost(value, stored) + 1 for value in nest.maps)
+    work = prod(nest.out) * (prod(nest.over) * effort(nest.sums, stored)
+                             + effort(nest.maps, stored))
     text = [define(name, [f"%q.{axis}" for axis in outer], body)]
     if not outer:
         extent = lengths[inner[0]] if inner else 1
         return Emitted(name, text[0], extent, grain, work)
     text.append(around(name, outer, lengths, lengths[inner[0]]))
     return Emitted(f"{name}.all", "\n\n".join(text), prod(lengths[a] for a in outer), 1, work)
+
+
+def effort(values: Iterable[Value], stored: set[Value]) -> int:
+    """What one turn of the loops costs, in additions; loads and sums are one each."""
+    parts = {part for part in every(values, stored) if part.kind == "map"
+             or part.kind == "input"}
+    return sum(COST.get(part.attr, 1) if part.kind == "map" else 1 for part in parts) + len(
+        list(values))
 
 
 def write_form(form: Form, lanes: str) -> tuple[list[str], int]:
@@ -79,19 +87,21 @@ def write_form(form: Form, lanes: str) -> tuple[list[str], int]:
         return point(form, nest.maps), 1
     if lanes[0] == "r":
         return rows(form, nest.sums, nest.maps), form.width
-    return columns(form, nest.sums, nest.maps), form.width
+    vectors = tile_of(form, nest.sums)
+    return columns(form, nest.sums, nest.maps, vectors), vectors * form.width
 
 
 def every(values: Iterable[Value], stored: set[Value]) -> Iterable[Value]:
-    """All values that computing `values` meets."""
+    """All values that computing `values` meets, up to what is stored."""
+    values = list(values)
     stack, seen = list(values), set()
     while stack:
         value = stack.pop()
         if value not in seen:
             seen.add(value)
             yield value
-            if value.kind != "number":
-                stack.extend(value.args if value in values or value not in stored else ())
+            if value in values or value not in stored:
+                stack.extend(value.args)
 
 
 def accesses_of(value: Value, stored: set[Value], buffers: Buffers) -> list[Access]:
@@ -161,7 +171,7 @@ def around(name: str, outer: list[str], lengths: dict[str, int], extent: int) ->
                       "  %next = add i64 %at, 1", "  br label %head", "done:", "  ret void", "}"])
 
 
-WORK_TO_SHARE = 180_000  # vector operations: about 30 microseconds
+WORK_TO_SHARE = 150_000  # vector operations: about 30 microseconds
 
 
 def chunked(nest: Emitted, place: int) -> str:

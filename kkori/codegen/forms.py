@@ -18,7 +18,7 @@ from kkori.codegen.scalars import LLVM_TYPES, extreme, literal, shaped, splat, s
 from kkori.codegen.schedule import Nest, addresses, own_address
 from kkori.codegen.writer import Axis, Buffers, Code, Writer, some
 
-__all__ = ["Form", "columns", "point", "rows"]
+__all__ = ["Form", "columns", "point", "rows", "tile_of"]
 
 COLUMN_VECTORS, ROW_TILE, ROW_VECTORS = 4, 4, 2
 ROW_BLOCK = 4096  # elements of long rows that are summed before the next tile of rows is
@@ -107,18 +107,16 @@ def finish(writer: Writer, value: Value) -> None:
 
 # Lanes along the output.
 
-def columns(form: Form, sums: list[Value], maps: list[Value]) -> list[str]:
-    """Blocks of several vectors, then of one, then what is left as part of one."""
+def columns(form: Form, sums: list[Value], maps: list[Value], vectors: int) -> list[str]:
+    """Blocks of several vectors, then what is left as one block whose last vector is partial."""
+    width, length = form.width, form.lengths[form.column]
     lines: list[str] = []
-    start = "%begin"
-    vectors, width, length = tile_of(form, sums), form.width, form.lengths[form.column]
-    cuts = [(vectors, width), (1, width)] if length >= vectors * width and vectors > 1 else (
-        [(1, width)] if length >= width else [])
-    if length % width:
-        cuts.append((1, length % width))
-    for count, live in cuts:
-        block, start = columns_block(form, sums, maps, start, count, live)
-        lines += block
+    start, rest = "%begin", length % (vectors * width)
+    if length >= vectors * width:
+        lines, start = columns_block(form, sums, maps, start, [width] * vectors)
+    if rest:
+        live = [min(width, rest - first) for first in range(0, rest, width)]
+        lines += columns_block(form, sums, maps, start, live, True)[0]
     return lines
 
 
@@ -144,14 +142,15 @@ def leaves(total: Value) -> list[Value]:
     return found
 
 
-def columns_block(form: Form, sums: list[Value], maps: list[Value], start: str, vectors: int,
-                  live: int) -> tuple[list[str], str]:
-    """One loop over blocks of columns, from `start`; and where it ends."""
+def columns_block(form: Form, sums: list[Value], maps: list[Value], start: str, live: list[int],
+                  last: bool = False) -> tuple[list[str], str]:
+    """One loop over blocks of vectors of columns, from `start`; and where it ends."""
     writer = form.writer()
     code, width = writer.code, form.width
     at = code.name("j")
-    tiles = [at if k == 0 else code.put(1, f"add i64 {at}, {k * width}") for k in range(vectors)]
-    axes = [{form.column: Axis(index, 1, width, live)} for index in tiles]
+    tiles = [at if k == 0 else code.put(1, f"add i64 {at}, {k * width}") for k in range(len(live))]
+    axes = [{form.column: Axis(index, 1, width, some)}
+            for index, some in zip(tiles, live, strict=True)]
     inner = columns_inner(form, writer, sums, axes) if sums else []
     writer.floor = 3
     for axis in axes:
@@ -164,7 +163,7 @@ def columns_block(form: Form, sums: list[Value], maps: list[Value], start: str, 
     inside = [*code.take(1), *inner, *code.take(3)]
     level0 = code.take(0)
     form.close(writer)
-    return blocks(form, start, vectors * width, inside, at, level0, live < width), at
+    return blocks(form, start, len(live) * width, inside, at, level0, last), at
 
 
 def columns_inner(form: Form, writer: Writer, sums: list[Value],
@@ -226,7 +225,7 @@ def rows(form: Form, sums: list[Value], maps: list[Value]) -> list[str]:
         return lines
     if form.row:
         form.column = form.row
-        return lines + columns(form, [], maps)
+        return lines + columns(form, [], maps, 1)
     return lines + point(form, maps)
 
 
