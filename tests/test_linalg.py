@@ -357,6 +357,12 @@ WRONG = [
     (lambda: linalg.svd(kkori.full((2, 2), float("nan"))), linalg.LinAlgError,
      "linalg.svd: The algorithm failed to converge because the input matrix contained "
      "non-finite values."),
+    (lambda: linalg.cholesky(kkori.full((2, 2), float("nan"))), linalg.LinAlgError,
+     "linalg.cholesky: The factorization could not be completed because the input is not "
+     "positive-definite (the leading minor of order 1 is not positive-definite)."),
+    (lambda: linalg.eigh(kkori.full((3, 3), float("nan"))), linalg.LinAlgError,
+     "linalg.eigh: The algorithm failed to converge because the input matrix is ill-conditioned "
+     "or has too many repeated eigenvalues (error code: 2)."),
     (lambda: linalg.lu_factor(ZERO), RuntimeError,
      "torch.linalg.lu_factor: U[1,1] is zero and using it on lu_solve would result in a division "
      "by zero. If you still want to perform the factorization, consider calling linalg.lu(A, "

@@ -151,6 +151,8 @@ def slogdet_gradient(gs: Any, input: Tensor, sign: Tensor) -> Tensor:
 
 def slogdet_array(input: Any) -> Any:
     sign, value = np.linalg.slogdet(input)
+    if input.dtype.kind == "f":
+        sign = np.where(np.isnan(value), 0, sign)
     return np.asarray(sign, input.dtype), np.asarray(value, input.real.dtype)
 
 
@@ -166,13 +168,26 @@ def cholesky_array(input: Any, upper: Any) -> Any:
         factor, info = cholesky_array(input.conj().swapaxes(-1, -2), False)
         return factor.conj().swapaxes(-1, -2), info
     try:
-        return np.linalg.cholesky(input), no_failures(input)
+        found = np.linalg.cholesky(input)
+        return found, not_finite(found)
     except np.linalg.LinAlgError:
         pass
     flat = input.reshape(-1, *input.shape[-2:])
     pairs = [cholesky_of_one(matrix) for matrix in flat]
     found, info = (np.stack(part) for part in zip(*pairs, strict=True))
     return found.reshape(input.shape), info.astype(np.int32).reshape(input.shape[:-2])
+
+
+def not_finite(factor: Any) -> Any:
+    """`info` of a finished Cholesky factor: where NaN or infinity first spoils a pivot, or 0."""
+    diagonal = np.diagonal(factor, axis1=-2, axis2=-1)
+    spoiled = ~np.isfinite(diagonal)
+    if not spoiled.any():
+        return no_failures(factor)
+    place = spoiled.argmax(-1)
+    after = np.isinf(np.take_along_axis(diagonal, place[..., None], -1))[..., 0]
+    order = np.minimum(place + 1 + after, diagonal.shape[-1])
+    return np.where(spoiled.any(-1), order, 0).astype(np.int32)
 
 
 def cholesky_of_one(matrix: Any) -> tuple[Any, int]:
@@ -184,7 +199,8 @@ def cholesky_of_one(matrix: Any) -> tuple[Any, int]:
         except np.linalg.LinAlgError:
             continue
         break
-    return found, 0 if order == len(matrix) else order + 1
+    whole = order == len(matrix)
+    return found, int(not_finite(found)) if whole else order + 1
 
 
 def cholesky_gradient(gs: Any, factor: Tensor, upper: bool) -> Tensor:

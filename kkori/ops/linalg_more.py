@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from kkori.core import errors
+from kkori.ops import elementwise as el
 from kkori.ops import linalg as rows
 from kkori.ops.diagonal import diagonal as _diagonal
 from kkori.ops.linalg import adjoint, constant
@@ -116,7 +117,8 @@ def matrix_power(input: Tensor, n: int) -> Tensor:
         input, n = inv(input), -n
     if n == 0:
         shape, kind = input._array.shape, input._array.dtype
-        return constant(np.broadcast_to(np.eye(shape[-1], dtype=kind), shape).copy(), input)
+        eye = np.broadcast_to(np.eye(shape[-1], dtype=kind), shape)
+        return el.where(constant(np.zeros(shape, bool), input), input, constant(eye, input))
     found = None
     while True:
         if n & 1:

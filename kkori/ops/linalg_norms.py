@@ -282,7 +282,7 @@ def lstsq(input: Tensor, b: Tensor, rcond: Any = None, *, driver: str | None = N
     full = used == "gels"
     rtol = np.asarray(0.0 if full else rcond if rcond is not None else
                       types.finfo(input.dtype).eps * max(input._array.shape[-2:]))
-    values = np.linalg.svd(input._array, compute_uv=False)
+    values = spectral.svdvals_array(input._array)
     rank = (values > rtol * values[..., :1]).sum(-1) if values.shape[-1] else \
         np.zeros(values.shape[:-1], np.int64)
     pinv_of: Tensor = spectral.pinv_row(input, np.asarray(0.0), rtol, False)

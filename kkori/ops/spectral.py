@@ -49,10 +49,18 @@ def check_phases(name: str, product: Any, quantity: str = "quantity, so it is") 
 def eigh_array(input: Any, letter: Any) -> Any:
     """(Eigenvalues in ascending order, eigenvectors) of the triangle that `letter` names."""
     try:
-        return tuple(np.linalg.eigh(input, letter))
+        values, vectors = np.linalg.eigh(input, letter)
     except np.linalg.LinAlgError:
-        lost = np.full(input.shape, np.nan, input.dtype)
-        return lost[..., 0].real.copy(), lost
+        values = np.full(input.shape[:-1], np.nan, input.real.dtype)
+        vectors = np.full(input.shape, np.nan, input.dtype)
+    lost = np.isnan(values).any(-1) & np.isnan(input).any((-2, -1))
+    if lost.any() and input.shape[-1] > 2:
+        place = "" if not lost.ndim else f"(Batch element {int(lost.argmax())}): "
+        raise LinAlgError(errors.message(
+            f"linalg.eigh: {place}The algorithm failed to converge because the input matrix is "
+            "ill-conditioned or has too many repeated eigenvalues (error code: "
+            f"{input.shape[-1] - 1}).", fix="print(torch.isfinite(A).all(-1)) shows the rows"))
+    return values, vectors
 
 
 def eigh_gradient(gs: Any, eigenvalues: Tensor, eigenvectors: Tensor) -> Tensor:
@@ -120,9 +128,17 @@ def no_convergence(input: Any) -> LinAlgError:
 
 
 def svd_array(input: Any, full: Any) -> Any:
-    if input.size and not np.isfinite(input).all():
+    return tuple(decomposed(input, full, True))
+
+
+def decomposed(input: Any, full: bool, vectors: bool) -> Any:
+    """numpy.linalg.svd; LinAlgError for NaN."""
+    if np.isnan(input).any():
         raise no_convergence(input)
-    return tuple(np.linalg.svd(input, full))
+    try:
+        return np.linalg.svd(input, full, vectors)
+    except np.linalg.LinAlgError:
+        raise no_convergence(input) from None
 
 
 def svd_gradient(gs: Any, U: Tensor, S: Tensor, Vh: Tensor) -> Tensor:
@@ -170,9 +186,7 @@ svd_row = factored("linalg_svd", svd_array, {"input": svd_gradient}, outputs=("U
 
 
 def svdvals_array(input: Any) -> Any:
-    if input.size and not np.isfinite(input).all():
-        raise no_convergence(input)
-    return np.linalg.svd(input, compute_uv=False)
+    return decomposed(input, False, False)
 
 
 def svdvals_gradient(g: Tensor, input: Tensor) -> Tensor:
