@@ -136,7 +136,7 @@ def decomposed(input: Any, full: bool, vectors: bool) -> Any:
     if np.isnan(input).any():
         raise no_convergence(input)
     try:
-        return np.linalg.svd(input, full, vectors)
+        return np.linalg.svd(input, full) if vectors else np.linalg.svd(input, compute_uv=False)
     except np.linalg.LinAlgError:
         raise no_convergence(input) from None
 
