@@ -25,7 +25,7 @@ ONLY_PART = 1 / 4  # of the second level, for a panel that is the whole right op
 BLOCK_SIDE_BY_SIDE = 96  # rows of a left operand that a step of k jumps over: each is another page
 FEW_ROWS = 16
 FEW_STEPS = 8  # of k: the product is then mostly writing, which should run along rows
-SUMS = (4, 4)  # rows and columns of a tile of dot products
+VERY_LONG = 8  # times the lanes: k for which adding up lanes at the end of a dot is little
 LATENCY = 4  # cycles until a multiply-add may be added to again; two start every cycle
 
 
@@ -84,25 +84,41 @@ class Plan(NamedTuple):
 def plan(product: Product, target: Target) -> Plan:
     """The way to compute a product on a target."""
     lanes = target.lanes(product.scalar)
+    if _wants_dots(product, lanes):
+        return _dots(product, target)
     few = product.n is not None and product.n <= lanes // 2
-    long = product.k is None or product.k >= lanes // 2
-    few_rows = product.m is not None and product.m < FEW_ROWS
-    if not product.transpose_a and long and (
-            (few and not (few_rows and not product.transpose_b))
-            or (product.transpose_b and few_rows)):
-        return _dots(product)
     if product.transpose_a and few and (product.m is None or product.m >= lanes):
         return _tiles("swapped", product.n, product.m, False, product, target)
     return _tiles("tile", product.m, product.n, product.transpose_b, product, target)
 
 
-def _dots(product: Product) -> Plan:
-    rows, columns = SUMS
+def _wants_dots(product: Product, lanes: int) -> bool:
+    """Rows of A lie along k, and lanes along columns would be idle or would first be turned."""
+    long = product.k is None or product.k >= lanes // 2
+    if product.transpose_a or not long:
+        return False
+    few_rows = product.m is not None and product.m < FEW_ROWS
+    if product.n is not None and product.n <= lanes // 2 and not few_rows:
+        return True
+    few = product.n is not None and product.n < lanes
+    very_long = product.k is None or product.k >= VERY_LONG * lanes
+    return product.transpose_b and (few_rows or (few and very_long))
+
+
+def _dots(product: Product, target: Target) -> Plan:
+    """Tiles of sums: every loaded vector serves as many as registers allow."""
     m, n = product.m or ASSUMED, product.n or ASSUMED
-    if n < columns:
-        rows, columns = (8 if n == 1 else 6 if n == 2 else 5), n
-    elif m < rows:
-        rows, columns = m, (8 if m == 1 else 6 if m == 2 else 5)
+    shapes = [(rows, columns) for rows in range(1, min(m, 8) + 1) for columns in range(1, 9)
+              if columns <= n and rows * columns + min(rows, columns) + 1 <= target.registers]
+
+    def cost(shape: tuple[int, int]) -> float:
+        rows, columns = shape
+        sides = [(whole // size, size, whole % size) for whole, size in ((m, rows), (n, columns))]
+        (a, rows, c), (x, columns, z) = sides
+        return (a * x * _step(rows, columns) + x * bool(c) * _step(c, columns)
+                + a * bool(z) * _step(rows, z) + bool(c * z) * _step(c, z))
+
+    rows, columns = min(shapes, key=cost)
     return Plan("dot", _sizes(rows, product.m), _sizes(columns, product.n), 1,
                 not product.transpose_b, 0)
 
@@ -169,7 +185,8 @@ def _cost(rows: int, vectors: int, lines: int | None, columns: int | None, lanes
 
 def _step(rows: int, vectors: int) -> float:
     """Cycles of one k: two multiply-adds and two loads at a time, and the latency of a sum."""
-    return max(rows * vectors / 2, (rows + vectors) / 2, LATENCY) + 0.5
+    loads = rows + vectors
+    return max(rows * vectors / 2, loads / 2, LATENCY) + 0.5 + 0.04 * loads
 
 
 def cover(f: Function, sizes: tuple[int, ...], whole: int | None, value: Value,
