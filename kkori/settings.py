@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from kkori.core import dtype as types
+from kkori.core.threads import get_num_threads, set_num_threads
 from kkori.tensor import Tensor
 
 __all__ = ["set_num_threads", "get_num_threads", "set_num_interop_threads",
@@ -17,27 +17,8 @@ __all__ = ["set_num_threads", "get_num_threads", "set_num_interop_threads",
            "is_warn_always_enabled", "is_conj", "is_neg", "is_inference", "is_same_size",
            "is_distributed"]
 
-_state: dict[str, Any] = {"threads": None, "interop": 1, "deterministic": False,
+_state: dict[str, Any] = {"interop": 1, "deterministic": False,
                           "precision": "highest", "warn": False}
-
-
-def get_num_threads() -> int:
-    """How many threads one operation may use (``torch.get_num_threads``)."""
-    return _state["threads"] or available_cores()
-
-
-def available_cores() -> int:
-    """Processors this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def set_num_threads(number: int) -> None:
-    """Let one operation use at most `number` threads. RuntimeError unless it is positive."""
-    if number <= 0:
-        raise RuntimeError("set_num_threads expects a positive integer")
-    _state["threads"] = int(number)
 
 
 def get_num_interop_threads() -> int:

@@ -28,7 +28,7 @@ from kkori.codegen.graph import Graph, Value, check
 from kkori.codegen.lowering import Program, lower
 from kkori.codegen.schedule import Call, Nest, Plan, base, own_address, plan, reads
 from kkori.codegen.target import Target, current
-from kkori.settings import get_num_threads
+from kkori.core.threads import get_num_threads
 
 __all__ = ["Segment", "build"]
 
