@@ -2,13 +2,14 @@
 
 ``emit(module, name, product)`` writes
 
-    void name(ptr a, ptr b, ptr c, i64 m, i64 n, i64 k, i64 lda, i64 ldb, i64 ldc,
+    void name(ptr a, ptr b, ptr c, i64 begin, i64 end, i64 n, i64 k, i64 lda, i64 ldb, i64 ldc,
               ptr scratch, ptr extra)
 
-with strides in elements, `scratch` of `scratch_bytes(product, target)` bytes aligned to 64 (one for
-each thread), and `extra` for the epilogue. Rows of C are independent, so threads share a product by
-taking rows each; the order of every sum depends on the plan alone. Large square products are left
-to a BLAS: beyond the caches its packing of both operands pays.
+which makes the rows [begin, end) of C (all of them where m is known), with strides in elements,
+`scratch` of `scratch_bytes(product, target)` bytes aligned to 64 (one for each thread), and `extra`
+for the epilogue. Threads share a product by taking rows each; the order of every sum depends on the
+plan alone, not on who computes it. Large square products are left to a BLAS: beyond the caches its
+packing of both operands pays.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ from kkori.codegen.text import FLOATING, I32, I64, PTR, VOID, Function, Module, 
 
 __all__ = ["ARGUMENTS", "Place", "Product", "emit", "scratch_bytes"]
 
-ARGUMENTS = (("a", PTR), ("b", PTR), ("c", PTR), ("m", I64), ("n", I64), ("k", I64),
-             ("lda", I64), ("ldb", I64), ("ldc", I64), ("scratch", PTR), ("extra", PTR))
+ARGUMENTS = (("a", PTR), ("b", PTR), ("c", PTR), ("begin", I64), ("end", I64),
+             ("n", I64), ("k", I64), ("lda", I64), ("ldb", I64), ("ldc", I64),
+             ("scratch", PTR), ("extra", PTR))
 LINE_BYTES = 64
 
 
@@ -91,14 +93,15 @@ class _Writer:
 
     def __init__(self, f: Function, product: Product, how: Plan) -> None:
         self.f, self.product, self.how = f, product, how
-        a, b, self.c, m, n, k, lda, ldb, self.ldc, self.scratch, self.extra = f.arguments
+        a, b, self.c, begin, end, n, k, lda, ldb, self.ldc, self.scratch, self.extra = f.arguments
         self.m, self.n, self.k = (self._size(known, value) for known, value in (
-            (product.m, m), (product.n, n), (product.k, k)))
+            (product.m, end), (product.n, n), (product.k, k)))
         self.left = Operand(a, lda, product.transpose_a, product.scalar)
         self.right = Operand(b, ldb, not product.transpose_b, product.scalar)
         self.lanes = f.target.lanes(product.scalar)
         self.kind = type_of(product.scalar, self.lanes)
         self.zero = f.constant(0, I64)
+        self.begin = begin if product.m is None else self.zero
 
     def _size(self, known: int | None, value: Value) -> Value:
         return value if known is None else self.f.constant(known, I64)
@@ -144,7 +147,8 @@ class _Tiles(_Writer):
     def __init__(self, f: Function, product: Product, how: Plan) -> None:
         super().__init__(f, product, how)
         self.swapped = how.way == "swapped"
-        self.lines, self.across = (self.n, self.m) if self.swapped else (self.m, self.n)
+        rows, columns = (self.begin, self.m), (self.zero, self.n)
+        self.lines, self.across = (columns, rows) if self.swapped else (rows, columns)
         self.known_lines = product.n if self.swapped else product.m
         self.known_across = product.m if self.swapped else product.n
         if self.swapped:
@@ -168,13 +172,13 @@ class _Tiles(_Writer):
     def panels(self, first: Value, length: Value) -> None:
         known = self.known_across
         if self.how.along_rows:
-            cover(self.f, self.how.rows, self.known_lines, self.lines,
+            cover(self.f, self.how.rows, self.known_lines, *self.lines,
                   lambda rows, line: self.row_of_tiles(rows, line, first, length))
             return
         if known is not None and known <= self.width:
             self.panel(self.zero, first, length)
             return
-        with self.f.loop(0, self.across, self.width, name="panel") as loop:
+        with self.f.loop(*self.across, self.width, name="panel") as loop:
             loop.carry()
             self.panel(loop.index, first, length)
 
@@ -182,18 +186,19 @@ class _Tiles(_Writer):
         masks = self.masks(column)
         if self.how.pack:
             (self.copy if self.right.side_by_side else self.turn)(column, first, length, masks)
-        cover(self.f, self.how.rows, self.known_lines, self.lines,
+        cover(self.f, self.how.rows, self.known_lines, *self.lines,
               lambda rows, line: self.tile(rows, line, column, first, length, masks))
 
     def row_of_tiles(self, rows: int, line: Value, first: Value, length: Value) -> None:
         """Neighbouring tiles one after the other, so that C is written as it lies."""
-        whole = self.across - self.f.operate("u%", self.across, self.width)
+        begin, end = self.across
+        whole = end - self.f.operate("u%", end - begin, self.width)
         plain: list[Value | None] = [None] * self.how.vectors
-        with self.f.loop(0, whole, self.width, name="along") as loop:
+        with self.f.loop(begin, whole, self.width, name="along") as loop:
             loop.carry()
             self.tile(rows, line, loop.index, first, length, plain)
         if self.known_across is None or self.known_across % self.width:
-            with self.f.loop(whole, self.across, self.width, name="rest") as loop:
+            with self.f.loop(whole, end, self.width, name="rest") as loop:
                 loop.carry()
                 self.tile(rows, line, loop.index, first, length, self.masks(loop.index))
 
@@ -203,7 +208,7 @@ class _Tiles(_Writer):
             return [None] * self.how.vectors
         masks: list[Value | None] = []
         for vector in range(self.how.vectors):
-            left = self.across - column - vector * self.lanes
+            left = self.across[1] - column - vector * self.lanes
             left = self.f.select(left < 0, 0, left)
             masks.append(self.f.tail_mask(left, self.lanes))
         return masks
@@ -230,7 +235,7 @@ class _Tiles(_Writer):
              masks: list[Value | None]) -> None:
         """Each column lies along k: transpose squares. Columns beyond the last repeat it."""
         f = self.f
-        last = self.across - 1
+        last = self.across[1] - 1
         with f.loop(0, length, self.lanes, name="pack") as loop:
             loop.carry()
             mask = f.tail_mask(length - loop.index, self.lanes)
@@ -356,7 +361,7 @@ class _Dots(_Writer):
     def write(self) -> None:
         if self.how.pack:
             self.gather_columns()
-        cover(self.f, self.how.rows, self.product.m, self.m, self.row_of_tiles)
+        cover(self.f, self.how.rows, self.product.m, self.begin, self.m, self.row_of_tiles)
 
     def gather_columns(self) -> None:
         """Columns that lie side by side are laid along k first; there are few of them."""
@@ -371,7 +376,7 @@ class _Dots(_Writer):
         self.right = packed
 
     def row_of_tiles(self, rows: int, row: Value) -> None:
-        cover(self.f, self.how.columns, self.product.n, self.n,
+        cover(self.f, self.how.columns, self.product.n, self.zero, self.n,
               lambda columns, column: self.tile(rows, columns, row, column))
 
     def tile(self, rows: int, columns: int, row: Value, column: Value) -> None:

@@ -189,19 +189,21 @@ def _step(rows: int, vectors: int) -> float:
     return max(rows * vectors / 2, loads / 2, LATENCY) + 0.5 + 0.04 * loads
 
 
-def cover(f: Function, sizes: tuple[int, ...], whole: int | None, value: Value,
+def cover(f: Function, sizes: tuple[int, ...], whole: int | None, begin: Value, end: Value,
           body: Callable[[int, Value], None]) -> None:
-    """Write ``body(size, start)`` for tiles of the given sizes that cover [0, value)."""
+    """Write ``body(size, start)`` for tiles of the given sizes that cover [begin, end).
+
+    A known `whole` is the length, and `begin` is 0.
+    """
     if whole is not None:
         full = whole // sizes[0] * sizes[0]
-        _repeat(f, sizes[0], f.constant(0, value.type), f.constant(full, value.type), full, body)
+        _repeat(f, sizes[0], begin, f.constant(full, end.type), full, body)
         if whole > full:
-            body(whole - full, f.constant(full, value.type))
+            body(whole - full, f.constant(full, end.type))
         return
-    start = f.constant(0, value.type)
+    start = begin
     for size in sizes:
-        left = value - start
-        stop = value - f.operate("u%", left, size)
+        stop = end - f.operate("u%", end - start, size)
         _repeat(f, size, start, stop, None, body)
         start = stop
 

@@ -10,6 +10,13 @@ from kkori.codegen import assemble
 from kkori.codegen import target as targets
 from kkori.codegen.matmul_kernels import Product, emit, scratch_bytes
 from kkori.codegen.matmul_plan import plan
+from kkori.codegen.matmul_region import (
+    context_of,
+    emit_region,
+    rows_of_a_chunk,
+    scratch_step,
+)
+from kkori.codegen.pool import Pool
 from kkori.codegen.text import Module
 
 DTYPES = {"float": np.float32, "double": np.float64}
@@ -33,7 +40,7 @@ def kernel(product, target):
     module = Module(target)
     how = emit(module, "product", product)
     code = assemble.compile_text(str(module), ["product"], target)
-    call = code.function("product", None, *[POINTER] * 3, *[SIZE] * 6, *[POINTER] * 2)
+    call = code.function("product", None, *[POINTER] * 3, *[SIZE] * 7, *[POINTER] * 2)
     return call, how
 
 
@@ -43,14 +50,14 @@ def aligned(size):
     return memory[start:start + size]
 
 
-def multiply(product, target, a, b, c, extra=None):
-    """Run it on arrays whose last axis is contiguous; m, n and k follow from them."""
+def multiply(product, target, a, b, c, extra=None, rows=None):
+    """Run it on arrays whose last axis is contiguous; n, k and all rows follow from them."""
     (m, n), k = c.shape, a.shape[0 if product.transpose_a else 1]
     scratch = aligned(scratch_bytes(product, target, k) or 64)
     call, _ = kernel(product, target)
     strides = (max(x.strides[0] // x.itemsize, 1) for x in (a, b, c))
-    call(a.ctypes.data, b.ctypes.data, c.ctypes.data, m, n, k, *strides, scratch.ctypes.data,
-         0 if extra is None else extra.ctypes.data)
+    call(a.ctypes.data, b.ctypes.data, c.ctypes.data, *(rows or (0, m)), n, k, *strides,
+         scratch.ctypes.data, 0 if extra is None else extra.ctypes.data)
 
 
 def operands(product, m, n, k, seed=0, pad=0):
@@ -162,17 +169,21 @@ def test_nothing_to_sum_gives_zeros(product, target):
 
 
 @pytest.mark.parametrize("product", [
-    Product("float", None, 30, 300), Product("float", None, 2, 300),
-    Product("float", None, 30, 300, False, True)], ids=["tile", "dot", "turned"])
-def test_rows_do_not_depend_on_each_other(product):
+    Product("float", None, 30, 300, epilogue=row_factor),
+    Product("float", None, 2, 300, epilogue=row_factor),
+    Product("float", None, 30, 300, False, True, epilogue=row_factor),
+    Product("float", None, 2, 300, True, epilogue=row_factor),
+    Product("float", None, 90, 3, epilogue=row_factor)],
+    ids=["tile", "dot", "turned", "swapped", "along"])
+def test_rows_do_not_depend_on_each_other(product, target):
     """Threads take rows each: the bits must not depend on how many they take."""
-    target = targets.host()
     m, n, k = 45, product.n, product.k
     a, b = operands(product, m, n, k)
+    factor = np.linspace(1, 2, m).astype(np.float32)
     whole, parts = np.empty((m, n), np.float32), np.empty((m, n), np.float32)
-    multiply(product, target, a, b, whole)
-    for start, stop in ((0, 7), (7, 8), (8, 31), (31, 45)):
-        multiply(product, target, a[start:stop], b, parts[start:stop])
+    multiply(product, target, a, b, whole, factor)
+    for rows in ((0, 7), (7, 8), (8, 8), (8, 31), (31, 45)):
+        multiply(product, target, a, b, parts, factor, rows)
     assert np.array_equal(whole, parts)
 
 
@@ -234,3 +245,30 @@ def test_plans_fit_the_registers():
                 how = plan(Product("float", m, n, None), target)
                 if how.way != "dot":
                     assert how.rows[0] * how.vectors + how.vectors < target.registers
+
+
+@pytest.mark.parametrize("product", [
+    Product("float", None, 30, 784, False, True, epilogue=bias_and_relu),
+    Product("float", None, 30, None, True, epilogue=bias_and_relu),
+    Product("float", None, None, None, epilogue=bias_and_relu)], ids=["packed", "at", "open"])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_threads_share_the_rows(product, threads):
+    target, (m, n, k) = targets.host(), (203, 30, 784)
+    module = Module(target)
+    emit_region(module, "region", product)
+    code = assemble.compile_text(str(module), ["region"], target)
+    a, b = operands(product, m, n, k)
+    bias, c = np.linspace(-9, 9, n).astype(np.float32), np.empty((m, n), np.float32)
+    scratch = aligned(threads * scratch_step(product, target, k) or 64)
+    rows = rows_of_a_chunk(m, threads)
+    strides = [x.strides[0] // 4 for x in (a, b, c)]
+    context = context_of(product, target, rows, a.ctypes.data, b.ctypes.data, c.ctypes.data,
+                         m, n, k, *strides, scratch.ctypes.data, bias.ctypes.data)
+    pool = Pool(threads)
+    try:
+        for _ in range(20):
+            c[...] = 0
+            pool.run(code["region"], ctypes.addressof(context), -(-m // rows))
+            close(c, np.maximum(exact(product, a, b) + bias, 0), k)
+    finally:
+        pool.stop()
