@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-__all__ = ["Graph", "Value", "SCALARS", "check", "order"]
+__all__ = ["DTYPES", "Graph", "SCALARS", "Value", "check", "order"]
 
 # Scalar operations: how many operands, and whether the result is a truth value.
 SCALARS: dict[str, tuple[int, bool]] = {

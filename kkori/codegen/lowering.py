@@ -1,7 +1,8 @@
 """From steps of a segment to the graph: one short rule a row of the op table.
 
 `lower(program)` returns the graph's values of the program's slots, or None where a step has no
-rule here: such steps are run by their array rules, between native pieces.
+rule here. Movement, sums and products have their rules in this file; what is computed element by
+element is written as formulas (`formula`) in `lower_elements` and `lower_losses`.
 """
 
 from __future__ import annotations
@@ -11,9 +12,13 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
-from kkori.codegen.graph import SCALARS, Graph, Value
+from kkori.codegen.graph import DTYPES, Graph, Value
 
-__all__ = ["Program", "Step", "Spec", "LOWER", "lower"]
+__all__ = ["LOWER", "NoRule", "Program", "Spec", "Step", "Term", "formula", "lower", "rule"]
+
+
+class NoRule(Exception):
+    """These arguments cannot be lowered: the row has to be run by its array rule."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +68,10 @@ def rule(*names: str) -> Callable[[Rule], Rule]:
 
 def lower(program: Program, graph: Graph) -> dict[int, Value] | None:
     """The value of every slot; None where a step has no rule or computes in another type."""
+    from kkori.codegen import lower_elements, lower_losses  # noqa: F401  (their rules)
     inputs = [graph.make("input", spec.shape, spec.dtype, (), number)
               for number, spec in enumerate(program.inputs)]
-    if any(spec.dtype not in ("f4", "f8", "b1") for spec in program.inputs):
+    if any(spec.dtype not in DTYPES or 0 in spec.shape for spec in program.inputs):
         return None
     slots: dict[int, Value] = {}
     for step in program.steps:
@@ -73,12 +79,12 @@ def lower(program: Program, graph: Graph) -> dict[int, Value] | None:
         if function is None:
             return None
         args = [argument(graph, kind, value, inputs, slots) for kind, value in step.args]
-        found = function(graph, *args)
-        if found is None:
+        try:
+            found = function(graph, *args)
+        except NoRule:
             return None
-        for slot, value in zip(step.slots, found if isinstance(found, tuple) else (found,),
-                               strict=True):
-            slots[slot] = value
+        slots.update(zip(step.slots, found if isinstance(found, tuple) else (found,),
+                         strict=True))
     return slots
 
 
@@ -94,92 +100,116 @@ def argument(graph: Graph, kind: str, value: Any, inputs: Sequence[Value],
     return value
 
 
-def alike(graph: Graph, *args: Any) -> list[Value] | None:
+def alike(graph: Graph, *args: Any) -> list[Value]:
     """Operands in one type: that of the arrays; Python numbers and run-time numbers follow."""
     arrays = [arg for arg in args if isinstance(arg, Value) and arg.kind != "number"
               and arg.dtype != "b1"]
-    sized = {arg.dtype for arg in arrays if arg.shape} or {arg.dtype for arg in arrays}
-    if len(sized) > 1:
-        return None
-    dtype = sized.pop() if sized else "f4"
+    kinds = {arg.dtype for arg in arrays if arg.shape} or {arg.dtype for arg in arrays}
+    if len(kinds) != 1:
+        raise NoRule("operands of several types, or none of a floating type")
+    dtype = kinds.pop()
     return [convert(graph, arg, dtype) for arg in args]
 
 
 def convert(graph: Graph, arg: Any, dtype: str) -> Value:
     """A number or array in `dtype`."""
-    if not isinstance(arg, Value):
-        return graph.constant(float(arg), dtype)
-    return arg if arg.dtype == dtype else graph.map("cast", arg, dtype=dtype)
+    if isinstance(arg, Value):
+        return arg if arg.dtype == dtype else graph.map("cast", arg, dtype=dtype)
+    if not isinstance(arg, (bool, int, float)):
+        raise NoRule(f"a {type(arg).__name__} among the operands")
+    return graph.constant(float(arg), dtype)
 
 
-def scalar(name: str, swap: bool = False) -> Rule:
-    """A row that is one scalar operation."""
-    def apply(graph: Graph, *args: Any) -> Value | None:
-        given = alike(graph, *args)
-        if given is None:
-            return None
-        return graph.map(name, *(reversed(given) if swap else given))
+# Formulas.
+
+class Term:
+    """A value in a formula: arithmetic and comparisons make new ones."""
+
+    __slots__ = ("graph", "value")
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, graph: Graph, value: Value) -> None:
+        self.graph, self.value = graph, value
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its lengths."""
+        return self.value.shape
+
+    @property
+    def dtype(self) -> str:
+        """Its type."""
+        return self.value.dtype
+
+    def do(self, name: str, *others: Any) -> Term:
+        """A scalar operation on this and others, in the type of those that are arrays."""
+        given = [other.value if isinstance(other, Term) else other for other in others]
+        return Term(self.graph, self.graph.map(name, *alike(self.graph, self.value, *given)))
+
+    def logic(self, name: str, *others: Term) -> Term:
+        """The same for truth values."""
+        given = [self.value, *(other.value for other in others)]
+        if any(value.dtype != "b1" for value in given):
+            raise NoRule("logic on numbers")
+        return Term(self.graph, self.graph.map(name, *given))
+
+    def choose(self, yes: Any, no: Any) -> Term:
+        """`yes` where this truth value holds, else `no`."""
+        if self.dtype != "b1":
+            raise NoRule("a condition that is a number")
+        given = [part.value if isinstance(part, Term) else part for part in (yes, no)]
+        return Term(self.graph, self.graph.map("select", self.value, *alike(self.graph, *given)))
+
+    def as_number(self, dtype: str) -> Term:
+        """A truth value as 1 or 0, or a number in another type."""
+        return Term(self.graph, convert(self.graph, self.value, dtype))
+
+    def reduce(self, name: str, axes: Any, keepdim: bool) -> Term:
+        """The sum ("add"), "max" or "min" along axes (None: all)."""
+        return Term(self.graph, reduced(self.graph, name, self.value, axes, keepdim))
+
+    def reshape(self, shape: Any) -> Term:
+        """The same elements in another shape."""
+        return Term(self.graph, self.graph.reshape(self.value, shape))
+
+
+def swapped(name: str) -> Callable[[Term, Any], Term]:
+    """The operator with its operands the other way round."""
+    def apply(self: Term, other: Any) -> Term:
+        graph = self.graph
+        return Term(graph, graph.map(name, *alike(graph, other, self.value)))
     return apply
 
 
-for _name in SCALARS:
-    if _name not in ("select", "cast", "max", "min", "not", "and", "or"):
-        LOWER[_name] = scalar(_name)
-LOWER.update(rsub=scalar("sub", swap=True), maximum=scalar("max"), minimum=scalar("min"))
+def straight(name: str, logic: bool = False) -> Callable[..., Term]:
+    """The operator that is one scalar operation."""
+    def apply(self: Term, *others: Any) -> Term:
+        return self.logic(name, *others) if logic else self.do(name, *others)
+    return apply
 
 
-@rule("square")
-def square(graph: Graph, x: Value) -> Value:
-    return graph.map("mul", x, x)
+for _symbol, _name in {"add": "add", "sub": "sub", "mul": "mul", "truediv": "div"}.items():
+    setattr(Term, f"__{_symbol}__", straight(_name))
+    setattr(Term, f"__r{_symbol}__", swapped(_name))
+for _name in ("lt", "le", "gt", "ge", "eq", "ne", "neg", "abs"):
+    setattr(Term, f"__{_name}__", straight(_name))
+for _symbol, _name in {"and": "and", "or": "or", "invert": "not"}.items():
+    setattr(Term, f"__{_symbol}__", straight(_name, logic=True))
 
 
-@rule("reciprocal")
-def reciprocal(graph: Graph, x: Value) -> Value:
-    return graph.map("div", graph.constant(1.0, x.dtype), x)
-
-
-@rule("rsqrt")
-def rsqrt(graph: Graph, x: Value) -> Value:
-    return reciprocal(graph, graph.map("sqrt", x))
-
-
-@rule("relu")
-def relu(graph: Graph, x: Value) -> Value:
-    """NaN stays NaN: the larger of x and 0, as NumPy's maximum has it."""
-    return graph.map("max", x, graph.constant(0.0, x.dtype))
-
-
-@rule("relu_backward")
-def relu_backward(graph: Graph, g: Value, out: Value) -> Value:
-    """g, but 0 where out is not above 0; NaN lets g pass."""
-    closed = graph.map("le", out, graph.constant(0.0, out.dtype))
-    return graph.map("select", closed, graph.constant(0.0, g.dtype), g)
-
-
-@rule("sigmoid_backward")
-def sigmoid_backward(graph: Graph, g: Value, out: Value) -> Value:
-    rest = graph.map("sub", graph.constant(1.0, out.dtype), out)
-    return graph.map("mul", g, graph.map("mul", out, rest))
-
-
-@rule("pow_scalar")
-def pow_scalar(graph: Graph, x: Value, exponent: Any) -> Value | None:
-    """Small whole powers by multiplication, in the order of the array rule."""
-    if exponent == 2:
-        return graph.map("mul", x, x)
-    if exponent == 3:
-        return graph.map("mul", graph.map("mul", x, x), x)
-    if exponent == 1:
-        return x
-    return graph.map("sqrt", x) if exponent == 0.5 else None
-
-
-@rule("where")
-def where(graph: Graph, condition: Value, a: Any, b: Any) -> Value | None:
-    given = alike(graph, a, b)
-    if given is None or condition.dtype != "b1":
-        return None
-    return graph.map("select", condition, *given)
+def formula(*names: str) -> Callable[[Rule], Rule]:
+    """Register a rule that gets Terms for arrays and returns a Term (or several)."""
+    def register(function: Rule) -> Rule:
+        def lowered(graph: Graph, *args: Any) -> Any:
+            found = function(*[Term(graph, arg) if isinstance(arg, Value) else arg
+                               for arg in args])
+            if isinstance(found, tuple):
+                return tuple(part.value for part in found)
+            return found.value
+        for name in names:
+            LOWER[name] = lowered
+        return function
+    return register
 
 
 # Movement.
@@ -216,15 +246,22 @@ def expand(graph: Graph, x: Value, shape: Any) -> Value:
     return graph.expand(x, shape)
 
 
-@rule("clone", "copy")
+@rule("clone", "contiguous")
 def clone(graph: Graph, x: Value, *order: Any) -> Value:
     return x
+
+
+@rule("copy")
+def copy(graph: Graph, x: Value, source: Any) -> Value:
+    return graph.expand(convert(graph, source, x.dtype), x.shape)
 
 
 # Reductions.
 
 def reduced(graph: Graph, name: str, x: Value, axes: Any, keepdim: bool) -> Value:
     """A reduction with PyTorch's axes (None: all) and keepdim."""
+    if x.dtype == "b1":
+        raise NoRule("a sum of truth values")
     along = tuple(range(len(x.shape))) if axes is None else tuple(axes)
     found = graph.reduce(name, x, along)
     if not keepdim:
@@ -260,14 +297,16 @@ def mean_all(graph: Graph, x: Value) -> Value:
 # Products.
 
 @rule("mm")
-def mm(graph: Graph, a: Value, b: Value) -> Value | None:
-    return graph.dot(a, b) if a.dtype == b.dtype != "b1" else None
+def mm(graph: Graph, a: Value, b: Value) -> Value:
+    if not a.dtype == b.dtype != "b1":
+        raise NoRule("a product of several types")
+    return graph.dot(a, b)
 
 
 @rule("mv")
 def mv(graph: Graph, a: Value, vector: Value) -> Value:
     column = graph.reshape(vector, (*vector.shape, 1))
-    return graph.reshape(graph.dot(a, column), a.shape[:1])
+    return graph.reshape(mm(graph, a, column), a.shape[:1])
 
 
 @rule("dot")
@@ -276,30 +315,12 @@ def dot(graph: Graph, a: Value, b: Value) -> Value:
 
 
 @rule("addmm")
-def addmm(graph: Graph, bias: Value, a: Value, b: Value, beta: Any, alpha: Any) -> Value | None:
-    if beta != 1 or alpha != 1:
-        return None
-    return graph.map("add", graph.dot(a, b), bias)
-
-
-# Losses.
-
-@rule("mse_loss")
-def mse_loss(graph: Graph, x: Value, target: Value, reduction: str, weight: Any) -> Value | None:
-    if weight is not None or reduction not in ("mean", "sum"):
-        return None
-    gap = graph.map("sub", x, target)
-    total = reduced(graph, "add", graph.map("mul", gap, gap), None, False)
-    if reduction == "sum":
-        return total
-    return graph.map("div", total, graph.constant(float(prod(x.shape)), x.dtype))
-
-
-@rule("mse_loss_backward")
-def mse_loss_backward(graph: Graph, g: Value, x: Value, target: Value, reduction: str,
-                      weight: Any) -> Value | None:
-    if weight is not None or reduction not in ("mean", "sum"):
-        return None
-    factor = 2.0 / prod(x.shape) if reduction == "mean" else 2.0
-    gap = graph.map("sub", x, target)
-    return graph.map("mul", gap, graph.map("mul", g, graph.constant(factor, g.dtype)))
+def addmm(graph: Graph, bias: Value, a: Value, b: Value, beta: Any, alpha: Any) -> Value:
+    product = mm(graph, a, b)
+    if alpha != 1:
+        product = graph.map("mul", product, convert(graph, alpha, a.dtype))
+    if beta == 0 or bias.dtype != a.dtype:
+        raise NoRule("a bias that is not read, or of another type")
+    if beta != 1:
+        bias = graph.map("mul", bias, convert(graph, beta, a.dtype))
+    return graph.map("add", product, bias)

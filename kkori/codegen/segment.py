@@ -52,11 +52,15 @@ def build(program: Program, target: Target | None = None) -> Segment | None:
     return Segment(program, slots, schedule, buffers, code, native)
 
 
+REFUSING = {"binary_cross_entropy"}  # rows that may raise once their result is known
+
+
 def place_buffers(program: Program, graph: Graph, schedule: Plan,
                   slots: dict[int, Value]) -> Buffers:
     """Every array's place in the context: inputs first, then what is stored.
 
-    A value that overwrites an input shares its place where nothing reads the old numbers later.
+    A value that overwrites an input shares its place where nothing reads the old numbers later,
+    and nothing can be found wrong after all has been computed.
     """
     buffers = Buffers()
     inputs = [graph.make("input", spec.shape, spec.dtype, (), number)
@@ -64,9 +68,11 @@ def place_buffers(program: Program, graph: Graph, schedule: Plan,
     for value, spec in zip(inputs, program.inputs, strict=True):
         buffers.add(value, spec.strides)
     outputs = {base(slots[slot]) for slot in program.outputs}
+    refusing = any(step.row in REFUSING for step in program.steps)
     for number, slot in program.writes:
         value = slots[slot]
-        if value in schedule.stored and value not in outputs and value not in buffers.places and (
+        if not refusing and value in schedule.stored and value not in outputs and (
+                value not in buffers.places) and (
                 in_place(inputs[number], value, schedule)):
             buffers.share(value, inputs[number])
     for value in sorted(schedule.stored, key=lambda value: value.number):

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from kkori.core import errors
+from kkori.core.promise import Promise
 from kkori.ops import elementwise as el
 from kkori.ops.direct import direct, not_for
 from kkori.ops.elementwise import same_type, sigmoid_array
@@ -292,9 +293,16 @@ def binary_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = 
                 fix=f"convert the target: target.to({input.dtype})"))
     inside_unit("target", t)
     result = _bce(input, target, weight, reduction)
-    total = result._array if reduction != "none" else np.add.reduce(result._array, axis=None)
-    if total != total:  # the logarithm of an input outside [0, 1] is NaN
-        inside_unit("input", x)
+
+    def check(found: Any) -> None:
+        total = found if reduction != "none" else np.add.reduce(found, axis=None)
+        if total != total:  # the logarithm of an input outside [0, 1] is NaN
+            inside_unit("input", input._array)
+
+    if isinstance(result._array, Promise):
+        result._array.tape.checks.append((check, result._array))
+    else:
+        check(result._array)
     return result
 
 

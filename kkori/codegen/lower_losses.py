@@ -1,0 +1,126 @@
+"""Formulas of losses and of their gradients: the array rules of `kkori.ops.loss` once more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import prod
+from typing import Any
+
+from kkori.codegen.graph import broadcast
+from kkori.codegen.lower_elements import exp, largest, log1p, sigmoid, smallest
+from kkori.codegen.lowering import Term, formula
+
+SMALLEST_LOG, SMALLEST_PRODUCT = -100.0, 1e-12
+
+
+def collect(values: Term, reduction: str) -> Term:
+    """The mean or sum of losses, or themselves."""
+    if reduction == "none":
+        return values
+    total = values.reduce("add", None, False)
+    return total / prod(values.shape) if reduction == "mean" else total
+
+
+def share_of(g: Term, reduction: str, count: int) -> Term:
+    """The gradient that one of `count` elements gets."""
+    return g / count if reduction == "mean" else g
+
+
+# Losses of (input, target): the loss of one element, and its slope along the input.
+
+def square(x: Term, t: Term, how: Any) -> Term:
+    return (x - t) * (x - t)
+
+
+def double_gap(x: Term, t: Term, how: Any) -> Term:
+    return (x - t) * 2
+
+
+def smooth_l1(x: Term, t: Term, beta: Any) -> Term:
+    size = abs(x - t)
+    return (size < beta).choose(size * size * (0.5 / beta), size - 0.5 * beta)
+
+
+def smooth_l1_slope(x: Term, t: Term, beta: Any) -> Term:
+    return smallest(largest((x - t) * (1 / beta), -1.0), 1.0)
+
+
+def huber(x: Term, t: Term, delta: Any) -> Term:
+    size = abs(x - t)
+    return (size <= delta).choose(size * size * 0.5, (size - 0.5 * delta) * delta)
+
+
+def huber_slope(x: Term, t: Term, delta: Any) -> Term:
+    return smallest(largest(x - t, -delta), delta)
+
+
+def soft_margin(x: Term, t: Term, how: Any) -> Term:
+    return log1p(exp(-t * x))
+
+
+def soft_margin_slope(x: Term, t: Term, how: Any) -> Term:
+    return -t * sigmoid(-t * x)
+
+
+POINTWISE: dict[str, tuple[Callable[..., Term], Callable[..., Term]]] = {
+    "mse_loss": (square, double_gap), "smooth_l1_loss": (smooth_l1, smooth_l1_slope),
+    "huber_loss": (huber, huber_slope), "soft_margin_loss": (soft_margin, soft_margin_slope)}
+
+
+def pointwise(name: str, value: Callable[..., Term], slope: Callable[..., Term]) -> None:
+    """Register a loss and its gradient."""
+    @formula(name)
+    def loss(x: Term, target: Term, reduction: str, how: Any) -> Term:
+        return collect(value(x, target, how), reduction)
+
+    @formula(f"{name}_backward")
+    def loss_backward(g: Term, x: Term, target: Term, reduction: str, how: Any) -> Term:
+        count = prod(broadcast((x.shape, target.shape)))
+        return slope(x, target, how) * share_of(g, reduction, count)
+
+
+for _name, _rules in POINTWISE.items():
+    pointwise(_name, *_rules)
+
+
+# Binary cross entropy.
+
+@formula("binary_cross_entropy")
+def binary_cross_entropy(x: Term, target: Term, weight: Any, reduction: str) -> Term:
+    """-(t log x + (1 - t) log(1 - x)), logarithms no lower than -100."""
+    rest = largest(log1p(-x), SMALLEST_LOG)
+    found = -((largest(x.do("log"), SMALLEST_LOG) - rest) * target + rest)
+    return collect(found if weight is None else found * weight, reduction)
+
+
+@formula("binary_cross_entropy_backward")
+def binary_cross_entropy_backward(g: Term, x: Term, target: Term, weight: Any,
+                                  reduction: str) -> Term:
+    found = (x - target) / largest((1 - x) * x, SMALLEST_PRODUCT)
+    found = found if weight is None else found * weight
+    return found * share_of(g, reduction, prod(x.shape))
+
+
+@formula("binary_cross_entropy_with_logits")
+def with_logits(x: Term, target: Term, weight: Any, pos_weight: Any, reduction: str) -> Term:
+    """(1 - t) x + p log(1 + exp(-x)), p being 1 + (pos_weight - 1) t, without overflow."""
+    rest = log1p(exp(-abs(x))) - smallest(x, 0.0)
+    if pos_weight is not None:
+        rest = rest * (1 + (pos_weight - 1) * target)
+    found = (1 - target) * x + rest
+    return collect(found if weight is None else found * weight, reduction)
+
+
+@formula("bce_with_logits_backward")
+def with_logits_backward(g: Term, x: Term, target: Term, weight: Any, pos_weight: Any,
+                         reduction: str) -> Term:
+    share = sigmoid(x)
+    if pos_weight is None:
+        found = share - target
+    else:
+        p = pos_weight * target
+        found = (p + 1 - target) * share - p
+    found = found if weight is None else found * weight
+    return found * share_of(g, reduction, prod(broadcast((found.shape, target.shape))))
+
+
