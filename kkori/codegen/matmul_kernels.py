@@ -25,7 +25,6 @@ __all__ = ["ARGUMENTS", "Place", "Product", "emit", "scratch_bytes"]
 ARGUMENTS = (("a", PTR), ("b", PTR), ("c", PTR), ("begin", I64), ("end", I64),
              ("n", I64), ("k", I64), ("lda", I64), ("ldb", I64), ("ldc", I64),
              ("scratch", PTR), ("extra", PTR))
-LINE_BYTES = 64
 
 
 class Place(NamedTuple):
@@ -185,7 +184,10 @@ class _Tiles(_Writer):
     def panel(self, column: Value, first: Value, length: Value) -> None:
         masks = self.masks(column)
         if self.how.pack:
-            (self.copy if self.right.side_by_side else self.turn)(column, first, length, masks)
+            if self.right.side_by_side:
+                self.copy(column, first, length, masks)
+            else:
+                self.turn(column, first, length)
         cover(self.f, self.how.rows, self.known_lines, *self.lines,
               lambda rows, line: self.tile(rows, line, column, first, length, masks))
 
@@ -215,9 +217,8 @@ class _Tiles(_Writer):
 
     # --- packing: a panel of the right operand, k by k, where the tile reads it ---------------
 
-    def packed(self, k: Value, vector: int) -> Value:
-        return self.f.offset(self.scratch, k * self.width + vector * self.lanes,
-                             self.product.scalar)
+    def packed(self, k: Value, column: Value | int) -> Value:
+        return self.f.offset(self.scratch, k * self.width + column, self.product.scalar)
 
     def copy(self, column: Value, first: Value, length: Value,
              masks: list[Value | None]) -> None:
@@ -228,25 +229,27 @@ class _Tiles(_Writer):
             source = self.right.at(column, first + loop.index)
             for vector, mask in enumerate(masks):
                 place = f.offset(source, vector * self.lanes, self.product.scalar)
-                f.store(f.load(self.kind, place, mask), self.packed(loop.index, vector),
-                        align=LINE_BYTES if self.kind.lanes * self.kind.bytes >= 64 else None)
+                f.store(f.load(self.kind, place, mask),
+                        self.packed(loop.index, vector * self.lanes))
 
-    def turn(self, column: Value, first: Value, length: Value,
-             masks: list[Value | None]) -> None:
+    def turn(self, column: Value, first: Value, length: Value) -> None:
         """Each column lies along k: transpose squares. Columns beyond the last repeat it."""
         f = self.f
-        last = self.across[1] - 1
         with f.loop(0, length, self.lanes, name="pack") as loop:
             loop.carry()
             mask = f.tail_mask(length - loop.index, self.lanes)
-            for vector in range(self.how.vectors):
-                square = []
-                for lane in range(self.lanes):
-                    line = column + (vector * self.lanes + lane)
-                    line = f.select(line < last, line, last)
-                    square.append(f.load(self.kind, self.right.at(line, first + loop.index), mask))
+            with f.loop(0, self.width, self.lanes, name="vector") as inner:
+                inner.carry()
+                square = [self.line_along_k(column + inner.index + lane, first + loop.index, mask)
+                          for lane in range(self.lanes)]
+                place = self.packed(loop.index, inner.index)
                 for number, row in enumerate(_transposed(square)):
-                    f.store(row, self.packed(loop.index + number, vector))
+                    f.store(row, f.offset(place, number * self.width, self.product.scalar))
+
+    def line_along_k(self, line: Value, k: Value, mask: Value) -> Value:
+        last = self.across[1] - 1
+        line = self.f.select(line < last, line, last)
+        return self.f.load(self.kind, self.right.at(line, k), mask)
 
     # --- the tile -----------------------------------------------------------------------------
 
