@@ -59,9 +59,10 @@ class Value:
 
 
 class Graph:
-    """Makes values, each only once."""
+    """Makes values, each only once. With `one_axis` sums go along one axis at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, one_axis: bool = False) -> None:
+        self.one_axis = one_axis
         self.values: list[Value] = []
         self._known: dict[Any, Value] = {}
 
@@ -102,6 +103,11 @@ class Graph:
             kept = [axis for axis in range(len(operand.shape)) if axis not in trivial]
             operand = self.drop(operand, trivial)
             real = tuple(kept.index(axis) for axis in real)
+        if self.one_axis:
+            for axis in reversed(real):
+                inner = tuple(n for k, n in enumerate(operand.shape) if k != axis)
+                operand = self.make("reduce", inner, operand.dtype, (operand,), (name, (axis,)))
+            return operand
         return self.make("reduce", shape, operand.dtype, (operand,), (name, real))
 
     def drop(self, operand: Value, axes: Sequence[int]) -> Value:

@@ -231,7 +231,7 @@ def permute(graph: Graph, x: Value, axes: Any) -> Value:
     return graph.permute(x, axes)
 
 
-@rule("reshape", "squeeze", "reshape_copied")
+@rule("reshape", "reshape_copied")
 def reshape(graph: Graph, x: Value, shape: Any) -> Value:
     return graph.reshape(x, shape)
 
@@ -246,7 +246,7 @@ def expand(graph: Graph, x: Value, shape: Any) -> Value:
     return graph.expand(x, shape)
 
 
-@rule("clone", "contiguous")
+@rule("clone")
 def clone(graph: Graph, x: Value, *order: Any) -> Value:
     return x
 

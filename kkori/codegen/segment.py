@@ -35,7 +35,19 @@ __all__ = ["Segment", "build"]
 
 def build(program: Program, target: Target | None = None) -> Segment | None:
     """Compile a program; None where something in it has no loop rule yet."""
-    graph = Graph()
+    target = target or current()
+    try:
+        return build_once(program, Graph(), target)
+    except Unsupported:
+        pass
+    try:  # sums along several axes that are not like one
+        return build_once(program, Graph(one_axis=True), target)
+    except Unsupported:
+        return None
+
+
+def build_once(program: Program, graph: Graph, target: Target) -> Segment | None:
+    """The passes in their order. Raises `Unsupported`."""
     slots = lower(program, graph)
     if slots is None:
         return None
@@ -43,11 +55,7 @@ def build(program: Program, target: Target | None = None) -> Segment | None:
     check(roots)
     schedule = plan(roots)
     buffers = place_buffers(program, graph, schedule, slots)
-    target = target or current()
-    try:
-        native = Native(schedule, buffers, program.numbers, target)
-    except Unsupported:
-        return None
+    native = Native(schedule, buffers, program.numbers, target)
     code = compile_text(native.text, native.names, target)
     return Segment(program, slots, schedule, buffers, code, native)
 
