@@ -523,6 +523,8 @@ def sum_to_size(input: Tensor, *size: Any) -> Tensor:
         raise RuntimeError(
             f"size {{{errors.of_shape(shape)}}} is not expandable to size "
             f"{{{errors.of_shape(found)}}}.")
+    if axes and axes[-1] < extra:  # whole dimensions go, none stays as 1
+        return _sum(input, axes, False)
     if axes:
         input = _sum(input, axes, True)
     return input.reshape(tuple(shape)) if extra else input
