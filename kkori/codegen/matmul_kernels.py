@@ -164,7 +164,6 @@ class _Tiles(_Writer):
         # At least once: with k = 0 the result is still to be written.
         rounds = f.select(self.k > 0, self.k, 1)
         with f.loop(0, rounds, self.how.block, name="block") as loop:
-            loop.carry()
             left = self.k - loop.index
             self.panels(loop.index, f.select(left < self.how.block, left, self.how.block))
 
@@ -178,7 +177,6 @@ class _Tiles(_Writer):
             self.panel(self.zero, first, length)
             return
         with self.f.loop(*self.across, self.width, name="panel") as loop:
-            loop.carry()
             self.panel(loop.index, first, length)
 
     def panel(self, column: Value, first: Value, length: Value) -> None:
@@ -197,11 +195,9 @@ class _Tiles(_Writer):
         whole = end - self.f.operate("u%", end - begin, self.width)
         plain: list[Value | None] = [None] * self.how.vectors
         with self.f.loop(begin, whole, self.width, name="along") as loop:
-            loop.carry()
             self.tile(rows, line, loop.index, first, length, plain)
         if self.known_across is None or self.known_across % self.width:
             with self.f.loop(whole, end, self.width, name="rest") as loop:
-                loop.carry()
                 self.tile(rows, line, loop.index, first, length, self.masks(loop.index))
 
     def masks(self, column: Value) -> list[Value | None]:
@@ -225,7 +221,6 @@ class _Tiles(_Writer):
         """Columns lie side by side: move them."""
         f = self.f
         with f.loop(0, length, name="pack") as loop:
-            loop.carry()
             source = self.right.at(column, first + loop.index)
             for vector, mask in enumerate(masks):
                 place = f.offset(source, vector * self.lanes, self.product.scalar)
@@ -236,10 +231,8 @@ class _Tiles(_Writer):
         """Each column lies along k: transpose squares. Columns beyond the last repeat it."""
         f = self.f
         with f.loop(0, length, self.lanes, name="pack") as loop:
-            loop.carry()
             mask = f.tail_mask(length - loop.index, self.lanes)
             with f.loop(0, self.width, self.lanes, name="vector") as inner:
-                inner.carry()
                 square = [self.line_along_k(column + inner.index + lane, first + loop.index, mask)
                           for lane in range(self.lanes)]
                 place = self.packed(loop.index, inner.index)
@@ -371,9 +364,7 @@ class _Dots(_Writer):
         f, scalar = self.f, type_of(self.product.scalar)
         packed = Operand(self.scratch, self.k, False, self.product.scalar)
         with f.loop(0, self.k, name="pack") as loop:
-            loop.carry()
             with f.loop(0, self.n, name="column") as inner:
-                inner.carry()
                 value = f.load(scalar, self.right.at(inner.index, loop.index))
                 f.store(value, packed.at(inner.index, loop.index))
         self.right = packed

@@ -1,4 +1,7 @@
 import ctypes
+import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -94,3 +97,14 @@ def test_values_of_different_types_do_not_mix(target):
     with pytest.raises(AssertionError), \
             module.function("f", VOID, [("x", FLOAT), ("y", DOUBLE)]) as f:
         f.arguments[0] + f.arguments[1]
+
+
+def test_the_example_of_the_docs():
+    page = (Path(__file__).parents[2] / "docs" / "codegen.md").read_text(encoding="utf-8")
+    names = {}
+    exec(re.search(r"```python\n(.*?)```", page, re.DOTALL).group(1), names)
+    x = np.linspace(-5, 5, 101).astype(np.float32)
+    out = np.empty_like(x)
+    run(names["module"], "softplus", None, [ADDRESS, ADDRESS, COUNT], x.ctypes.data,
+        out.ctypes.data, x.size)
+    np.testing.assert_allclose(out, [math.log1p(math.exp(value)) for value in x], rtol=1e-6)
