@@ -37,9 +37,7 @@ def first_gradients(roots: list[Tensor], given: list[Any]) -> list[Tensor]:
                     "grad can be implicitly created only for scalar outputs",
                     what=f"this output has shape {errors.of_shape(root._array.shape)}",
                     fix="make one number of it: loss.mean().backward()"))
-            gradient = wrap(np.ones(root._array.shape, root._array.dtype))
-            if isinstance(root._array, MetaArray):
-                gradient = wrap(root._array)
+            gradient = wrap(one_like(root._array))
         elif gradient._array.shape != root._array.shape:
             raise RuntimeError(errors.message(
                 f"Mismatch in shape: grad_output[{number}] has a shape of {gradient.shape} and "
@@ -47,6 +45,13 @@ def first_gradients(roots: list[Tensor], given: list[Any]) -> list[Tensor]:
                 fix="y.backward(torch.ones_like(y))"))
         found.append(gradient)
     return found
+
+
+def one_like(array: Any) -> Any:
+    """An array of one 1, in the shape and type of `array`."""
+    if isinstance(array, MetaArray):
+        return array
+    return np.array(1, array.dtype) if not array.ndim else np.ones(array.shape, array.dtype)
 
 
 def backward(tensors: Any, grad_tensors: Any = None, retain_graph: bool | None = None,

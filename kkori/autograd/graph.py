@@ -5,12 +5,16 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+from numpy import ndarray
+
 from kkori.core import errors
 from kkori.tensor import Tensor, wrap
 
 __all__ = ["Node", "attach"]
 
+_new = object.__new__
 _next_number = itertools.count().__next__
+ZEROS = itertools.repeat(0)  # `numbers` of a node all of whose arguments are first outputs
 VALUE, SHAPE, OUTPUT, NEEDS, ALL_SHAPES, REST = range(6)  # what a gradient rule can ask for
 
 
@@ -144,15 +148,19 @@ def edge_of(tensor: Tensor) -> Any:
 def attach(row: Any, args: Any, outputs: Any) -> None:
     """Hang a node for `row` on `outputs`: a tensor, or a tuple of them."""
     edges: list[Any] = []
-    numbers: list[int] = []
+    numbers: Any = ZEROS
     for arg in args:
         if isinstance(arg, Tensor) and arg._requires_grad:
-            edges.append(edge_of(arg) if arg._base is not None else arg._node or arg)
-            numbers.append(arg._output_nr)
+            base = arg._base
+            if base is None or base._node is arg._origin and arg._array.__class__ is ndarray:
+                edges.append(arg._node or arg)
+            else:
+                edges.append(edge_of(arg))
+            if arg._output_nr:
+                numbers = output_numbers(args)
         else:
             edges.append(None)
-            numbers.append(0)
-    node = object.__new__(row.node_type or row.make_node_type())
+    node = _new(row.node_type or row.make_node_type())
     node.row, node.edges, node.numbers = row, edges, numbers
     node.hooks = node.prehooks = node.keepers = None
     node.sequence = _next_number()
@@ -163,12 +171,20 @@ def attach(row: Any, args: Any, outputs: Any) -> None:
             if part._array.dtype.kind in "fcV":
                 part._node, part._output_nr, part._requires_grad = node, number, True
     else:
-        node.shape, node.kind = outputs._array.shape, outputs._array.dtype
+        array = outputs._array
+        node.shape, node.kind = array.shape, array.dtype
         outputs._node, outputs._requires_grad = node, True
     _save(node, row, args, outputs)
 
 
+def output_numbers(args: Any) -> list[int]:
+    """Which output of its node each argument is; 0 for those without one."""
+    return [arg._output_nr if isinstance(arg, Tensor) and arg._requires_grad else 0
+            for arg in args]
+
+
 def _save(node: Node, row: Any, args: Any, outputs: Any) -> None:
+    """Keep what the gradient rules ask for, and the versions of the values among it."""
     saved, versions, edges = [], [], node.edges
     for what, position, users in row.saves:
         version = 0
@@ -186,18 +202,22 @@ def _save(node: Node, row: Any, args: Any, outputs: Any) -> None:
         elif what == SHAPE:
             value = args[position]
             value = value._array.shape if isinstance(value, Tensor) else ()
-        elif what == OUTPUT:
-            part = outputs if position is None else outputs[position]
-            value = _Output(part, position)
-        elif what == REST:
-            value = args[position:]
-        elif what == NEEDS:
-            value = tuple(edge is not None for edge in node.edges)
         else:
-            value = [arg._array.shape if isinstance(arg, Tensor) else None for arg in args]
+            value = _other(what, position, node, args, outputs)
         saved.append(value)
         versions.append(version)
     node.saved, node.versions = saved, versions
+
+
+def _other(what: int, position: Any, node: Node, args: Any, outputs: Any) -> Any:
+    """What gradient rules ask for less often than values and shapes of arguments."""
+    if what == OUTPUT:
+        return _Output(outputs if position is None else outputs[position], position)
+    if what == REST:
+        return args[position:]
+    if what == NEEDS:
+        return tuple([edge is not None for edge in node.edges])
+    return [arg._array.shape if isinstance(arg, Tensor) else None for arg in args]
 
 
 def keep_old_value(node: Node, tensor: Tensor) -> None:

@@ -76,15 +76,17 @@ def share_of(grad: Any, reduction: str, count: int) -> Any:
 # A row for a loss.
 
 def pointwise(name: str, value: Rule, slope: Rule, bend: Rule, *, target: Rule | None = None,
-              node: str | None = None, total: Rule | None = None) -> Callable[..., Tensor]:
+              node: str | None = None, total: Rule | None = None,
+              scale: float = 1) -> Callable[..., Tensor]:
     """A loss of (input, target), broadcast together, and the row of its gradient.
 
-    `value(x, t, how)` and `slope(x, t, how)`, its derivative along x, are array rules that return
-    new arrays; `bend(input, target, how)` is the second derivative, `target(...)` the derivative
-    along the target (the negative of the slope if not given), both in our own operations.
+    `value(x, t, how)` and `slope(x, t, how)` are array rules that return new arrays; the slope
+    times `scale` is the derivative along x. `bend(input, target, how)` is the second derivative,
+    `target(...)` the derivative along the target (the negative of that along x if not given),
+    both in our own operations.
     `total(x, t, reduction, how)` may be a shorter way to the mean and sum.
     """
-    back = pointwise_back(name, slope, bend, target is None)
+    back = pointwise_back(name, slope, bend, target is None, scale)
 
     def loss_array(input: Any, target: Any, reduction: Any, how: Any) -> Any:
         if total is not None and reduction != "none":
@@ -109,14 +111,16 @@ def shared(g: Tensor, reduction: str, count: int) -> Tensor:
     return g * (1 / count) if reduction == "mean" and count else g
 
 
-def pointwise_back(name: str, slope: Rule, bend: Rule, symmetric: bool) -> Callable[..., Tensor]:
+def pointwise_back(name: str, slope: Rule, bend: Rule, symmetric: bool,
+                   scale: float) -> Callable[..., Tensor]:
     """The row of the gradient along the input; `symmetric`: along the target it is the negative."""
     def back_array(grad: Any, input: Any, target: Any, reduction: Any, how: Any) -> Any:
         found = slope(input, target, how)
-        if reduction != "none":
-            found *= share_of(grad, reduction, found.size)
-            return found
-        return found * grad
+        if reduction == "none":
+            return found * grad if scale == 1 else found * grad * scale
+        share = grad.item() * scale  # one number, so that one pass over the array is enough
+        found *= share / found.size if reduction == "mean" and found.size else share
+        return found
 
     def back_grad(g: Tensor, input: Any, target: Any, reduction: Any, how: Any) -> Tensor:
         return shared(back(g, input, target, "none", how), reduction, g._array.size)
@@ -139,10 +143,8 @@ def pointwise_back(name: str, slope: Rule, bend: Rule, symmetric: bool) -> Calla
 def square_total(input: Any, target: Any, reduction: str, how: Any) -> Any:
     """The sum of squares as one product of a vector with itself."""
     gap = input - target
-    if not gap.ndim:
-        return gap * gap
-    found = np.dot(gap.reshape(-1), gap.reshape(-1))
-    return np.true_divide(found, gap.size) if reduction == "mean" else found
+    found = np.vdot(gap, gap)
+    return found / gap.size if reduction == "mean" else found
 
 
 def square_value(x: Any, t: Any, how: Any) -> Any:
@@ -151,13 +153,8 @@ def square_value(x: Any, t: Any, how: Any) -> Any:
     return gap
 
 
-def double_gap(x: Any, t: Any, how: Any) -> Any:
-    gap = x - t
-    gap *= 2
-    return gap
-
-
-_mse = pointwise("mse_loss", square_value, double_gap, lambda x, t, how: 2.0, total=square_total)
+_mse = pointwise("mse_loss", square_value, lambda x, t, how: x - t, lambda x, t, how: 2.0,
+                 total=square_total, scale=2)
 
 
 def smooth_l1_value(x: Any, t: Any, beta: Any) -> Any:

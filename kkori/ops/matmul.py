@@ -19,12 +19,15 @@ from kkori.tensor import Tensor
 
 
 def dot_array(a: Any, b: Any) -> Any:
-    """np.dot, in float32 for half precision; an outer product is a plain multiplication."""
+    """np.dot, in float32 for half precision; a large outer product is a plain multiplication."""
     if a.dtype.itemsize == 2 and a.dtype.kind in "fV":
         return np.dot(a.astype(np.float32), b.astype(np.float32)).astype(a.dtype)
-    if a.ndim == 2 and a.shape[1] == 1 and b.ndim == 2:
+    if b.size > LONG_ROW and a.ndim == b.ndim == 2 and a.shape[1] == 1:
         return np.multiply(a, b)
     return np.dot(a, b)
+
+
+LONG_ROW = 4096  # elements from which BLAS is slower than a multiplication
 
 
 def matmul_array(a: Any, b: Any) -> Any:
@@ -37,7 +40,7 @@ def matmul_array(a: Any, b: Any) -> Any:
 def turned(tensor: Tensor) -> Tensor:
     """The conjugate transpose of a matrix, or of each of a batch."""
     ndim = tensor._array.ndim
-    flipped = _t(tensor) if ndim == 2 else _transpose(tensor, ndim - 2, ndim - 1)
+    flipped = move.flipped(tensor) if ndim == 2 else _transpose(tensor, ndim - 2, ndim - 1)
     return el.conj(flipped)
 
 
@@ -69,7 +72,7 @@ def addmm_array(input: Any, mat1: Any, mat2: Any, beta: Any, alpha: Any) -> Any:
     if beta == 0:
         return found
     addend = input if beta == 1 else input * np.asarray(beta, input.dtype)
-    if found.__class__ is MetaArray or not isinstance(found, np.ndarray):
+    if found.__class__ is not np.ndarray:
         return found + addend
     found += addend
     return found
@@ -345,6 +348,8 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         raise not_a_tensor("linear", "input", 1, input) from None
     columns = _t(weight)
     if len(shape) == 2:
+        if bias is not None and fit_at_once(input._array, columns._array, bias._array):
+            return _addmm(bias, input, columns, 1, 1)
         try:
             return mm(input, columns) if bias is None else addmm(bias, input, columns)
         except RuntimeError:
@@ -362,6 +367,16 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     if bias is None:
         return move._reshape_copied(mm(rows, columns), wanted)
     return move._reshape(addmm(bias, rows, columns), wanted)
+
+
+def fit_at_once(rows: Any, columns: Any, bias: Any) -> bool:
+    """Whether arrays fit as they usually do: of one type, a bias for each column, no shapes only.
+
+    False says nothing yet: `addmm` broadcasts, and has the messages.
+    """
+    return bool(columns.shape == rows.shape[1:] + bias.shape
+                and rows.dtype is columns.dtype is bias.dtype
+                and rows.__class__ is not MetaArray is not columns.__class__)
 
 
 def check_features(shape: tuple[int, ...], weight: tuple[int, ...]) -> None:

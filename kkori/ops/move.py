@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from kkori.autograd.mode import switch
 from kkori.core import errors
 from kkori.core.layout import CHANNELS_LAST_ORDER, contiguous_format, preserve_format
 from kkori.ops.table import METHODS, TORCH, method, not_a_tensor, op, public
-from kkori.tensor import Tensor, dimension, share
+from kkori.tensor import Tensor, dimension, share, wrap
 
 
 def lengths(size: tuple[Any, ...]) -> tuple[int, ...]:
@@ -285,7 +286,14 @@ _permute = op("permute", lambda input, order: input.transpose(order), {
     "input": lambda g, order: _permute(g, inverse(order))}, view=True)
 _transpose = op("transpose", lambda input, first, second: input.swapaxes(first, second), {
     "input": lambda g, first, second: _transpose(g, first, second)}, view=True)
-_t = op("t", lambda input: input.T, {"input": lambda g: _t(g)}, view=True)
+_t = op("t", lambda input: input.T, {"input": lambda g: flipped(g)}, view=True)
+
+
+def flipped(matrix: Tensor) -> Tensor:
+    """A matrix transposed, for gradient rules: what nobody follows needs no memory of its base."""
+    if switch.on or switch.tape is not None:
+        return _t(matrix)
+    return wrap(matrix._array.T)
 
 
 @public(method=False, out=False)

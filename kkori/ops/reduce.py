@@ -516,6 +516,8 @@ def sum_to_size(input: Tensor, *size: Any) -> Tensor:
     shape = size[0] if len(size) == 1 and not isinstance(size[0], int) else size
     found = input._array.shape
     extra = len(found) - len(shape)
+    if extra > 0 and found[extra:] == shape:  # only whole dimensions too many
+        return _sum(input, tuple(range(extra)), False)
     axes = tuple(range(extra)) + tuple(
         d + extra for d, n in enumerate(shape) if n == 1 and found[d + extra] != 1)
     if extra < 0 or list(shape) != [
