@@ -14,7 +14,6 @@ __all__ = ["Node", "attach"]
 
 _new = object.__new__
 _next_number = itertools.count().__next__
-ZEROS = itertools.repeat(0)  # `numbers` of a node all of whose arguments are first outputs
 VALUE, SHAPE, OUTPUT, NEEDS, ALL_SHAPES, REST = range(6)  # what a gradient rule can ask for
 
 
@@ -148,7 +147,7 @@ def edge_of(tensor: Tensor) -> Any:
 def attach(row: Any, args: Any, outputs: Any) -> None:
     """Hang a node for `row` on `outputs`: a tensor, or a tuple of them."""
     edges: list[Any] = []
-    numbers: Any = ZEROS
+    numbers: Any = (0,) * len(args)
     for arg in args:
         if isinstance(arg, Tensor) and arg._requires_grad:
             base = arg._base
