@@ -37,6 +37,7 @@ class Emitted(NamedTuple):
     extent: int
     grain: int  # parts of the loop must be multiples of this, but for the last
     work: int  # scalar operations, roughly
+    product: bool = False  # takes the number of its thread too, and is cut less finely
 
 
 def emit_nest(name: str, nest: Nest, stored: set[Value], buffers: Buffers,
@@ -189,8 +190,8 @@ def chunked(nest: Emitted, place: int) -> str:
                   f"  %{name}.c = udiv i64 %{name}.b, {nest.grain}",
                   f"  %{name} = mul i64 %{name}.c, {nest.grain}"]
     return "\n".join([*lines, f"  %end = select i1 %last, i64 {nest.extent}, i64 %inner",
-                      f"  call void @{nest.name}(ptr %context, i64 %begin, i64 %end)",
-                      "  ret void", "}"])
+                      f"  call void @{nest.name}(ptr %context, i64 %begin, i64 %end"
+                      f"{', i64 %slot' if nest.product else ''})", "  ret void", "}"])
 
 
 def drive(name: str, nests: list[tuple[Emitted, int]], pool: int, target: Target) -> str:
@@ -208,7 +209,8 @@ def drive(name: str, nests: list[tuple[Emitted, int]], pool: int, target: Target
              "  %pool = load ptr, ptr %p.pool, align 8",
              "  %share = load ptr, ptr %p.share, align 8"]
     for number, (nest, place) in enumerate(nests):
-        call = f"  call void @{nest.name}(ptr %context, i64 0, i64 {nest.extent})"
+        call = f"  call void @{nest.name}(ptr %context, i64 0, i64 {nest.extent}" \
+               f"{', i64 0' if nest.product else ''})"
         lines += [call] if place < 0 else shared(nest, number, place, call)
     return "\n".join([*lines, f"  call void @{float_mode.SET}(i64 %mode)", "  ret void", "}"])
 
@@ -230,12 +232,12 @@ def shared(nest: Emitted, number: int, place: int, call: str) -> list[str]:
 SUFFIX = {"f32": "float", "f64": "double", "i8": "i8"}
 
 
-def linked(text: str, target: Target) -> str:
-    """`text` with all that it calls: intrinsics declared, vector math defined."""
-    parts: dict[str, str] = {float_mode.GET: float_mode.text_of(target)}
+def linked(text: str, target: Target, parts: dict[str, str]) -> str:
+    """`text` with all that it calls: intrinsics declared, vector math defined, and `parts`."""
+    parts = {float_mode.GET: float_mode.text_of(target), **parts}
     for name in sorted(set(re.findall(r"@((?:llvm|kkori)\.[\w.]+)\(", text))):
         if name.startswith("llvm."):
-            parts[name] = declaration(name)
+            parts.setdefault(name, declaration(name))
         else:
             definition = library(name, target) if name.count(".") == 2 else None
             parts.update(definition.parts if definition else {})

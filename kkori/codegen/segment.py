@@ -26,6 +26,7 @@ from kkori.codegen.emit import (
 )
 from kkori.codegen.graph import Graph, Value, check
 from kkori.codegen.lowering import Program, lower
+from kkori.codegen.products import emit_product
 from kkori.codegen.schedule import Call, Nest, Plan, base, own_address, plan, reads
 from kkori.codegen.target import Target, current
 from kkori.core.threads import get_num_threads
@@ -111,24 +112,44 @@ def in_place(target: Value, value: Value, schedule: Plan) -> bool:
 
 
 class Native:
-    """The text of all nests, its drivers' names, and which nests threads may share."""
+    """The text of all nests and products, its drivers' names, and what threads may share."""
 
     def __init__(self, schedule: Plan, buffers: Buffers, numbers: int, target: Target) -> None:
         self.names: list[str] = []
-        self.shared: list[tuple[int, Emitted]] = []  # places in the context, nests
+        self.shared: list[tuple[int, Emitted]] = []  # places in the context, stages
+        self.scratch: list[tuple[int, int]] = []  # places in the context, bytes for a thread
+        self.calls: list[Value] = []  # what a library computes, each after one driver
         self.pool = buffers.count + numbers  # the place of the pool and its function
         self.places = self.pool + 2
-        self.lanes, self.target = target.lanes("float"), target
+        self.lanes, self.target, self.buffers = target.lanes("float"), target, buffers
         self.parts: list[str] = []
+        self.helpers: dict[str, str] = {}
         waiting: list[tuple[Emitted, int]] = []
         for number, stage in enumerate(schedule.stages):
             if isinstance(stage, Nest):
                 nest = emit_nest(f"nest{number}", stage, schedule.stored, buffers, target)
-                waiting.append((nest, self.add(nest)))
-            elif waiting:
-                waiting = self.drive(waiting)
-        if waiting:
-            self.drive(waiting)
+            else:
+                product = self.product(f"product{number}", stage.value)
+                if product is None:
+                    waiting = self.drive(waiting)
+                    self.calls.append(stage.value)
+                    continue
+                nest = product
+            waiting.append((nest, self.add(nest)))
+        self.drive(waiting)
+
+    def product(self, name: str, value: Value) -> Emitted | None:
+        """A matrix product as a stage; None for what a library does."""
+        if value.kind != "dot":
+            return None
+        found = emit_product(name, value, self.buffers, self.target, self.places)
+        if found is None:
+            return None
+        stage, parts, scratch = found
+        self.helpers.update(parts)
+        self.scratch.append((self.places, scratch))
+        self.places += 1
+        return stage
 
     def add(self, nest: Emitted) -> int:
         """Take a nest's text; the place of its number of parts, -1 if it is too small to share."""
@@ -149,14 +170,15 @@ class Native:
     @property
     def text(self) -> str:
         """What LLVM gets."""
-        return linked("\n\n".join(self.parts), self.target)
+        return linked("\n\n".join(self.parts), self.target, self.helpers)
 
     def chunks(self, nest: Emitted, threads: int) -> int:
         """Into how many parts a nest is cut: several a thread if each is worth it."""
         if threads == 1:
             return 1
         pieces = nest.work // (WORK_TO_SHARE * self.lanes)
-        return int(min(4 * threads, max(threads, pieces), nest.extent // nest.grain))
+        most = 2 if nest.product else 4
+        return int(min(most * threads, max(threads, pieces), nest.extent // nest.grain))
 
 
 NUMPY = {"f4": np.float32, "f8": np.float64, "b1": np.bool_}
@@ -172,7 +194,7 @@ class Segment:
     def __init__(self, program: Program, slots: dict[int, Value], schedule: Plan,
                  buffers: Buffers, code: Any, native: Native) -> None:
         self.program, self.slots, self.schedule = program, slots, schedule
-        self.code, self.native, self.threads = code, native, 1
+        self.code, self.native, self.threads = code, native, 0
         self.functions = [code.function(name, None, ctypes.c_void_p) for name in native.names]
         count = buffers.count
         self.context = (ctypes.c_uint64 * native.places)()
@@ -228,34 +250,26 @@ class Segment:
 
     def use_threads(self, threads: int) -> None:
         """Cut the nests that are worth it for so many threads."""
-        from kkori.codegen.pool import default_pool
-        self.threads = threads
-        if threads > 1:
+        self.threads, native = threads, self.native
+        if threads > 1 and native.shared:
+            from kkori.codegen.pool import default_pool
             self.workers = pool = default_pool(threads)
-            self.context[self.native.pool] = pool.address
-            self.context[self.native.pool + 1] = pool.symbols["kkori_parallel"]
-        for place, nest in self.native.shared:
-            self.context[place] = self.native.chunks(nest, threads)
+            self.context[native.pool] = pool.address
+            self.context[native.pool + 1] = pool.symbols["kkori_parallel"]
+        for place, nest in native.shared:
+            self.context[place] = native.chunks(nest, threads)
+        self.scratch = [np.empty(size * threads + 64, np.uint8) for _, size in native.scratch]
+        for (place, _), memory in zip(native.scratch, self.scratch, strict=True):
+            self.context[place] = -(-memory.__array_interface__["data"][0] // 64) * 64
 
     def run_stages(self) -> None:
-        """One call for each run of nests, a library call for each product between them."""
-        if self.native.shared and self.threads != get_num_threads():
+        """One call for all native stages between two library calls."""
+        if self.threads != get_num_threads():
             self.use_threads(get_num_threads())
-        if len(self.functions) == 1 and self.kernels == len(self.schedule.stages):
-            self.functions[0](self.address)
-            return
-        functions = iter(self.functions)
-        pending = False
-        for stage in self.schedule.stages:
-            if isinstance(stage, Call):
-                if pending:
-                    next(functions)(self.address)
-                    pending = False
-                self.call(stage.value)
-            else:
-                pending = True
-        if pending:
-            next(functions)(self.address)
+        self.functions[0](self.address)
+        for value, function in zip(self.native.calls, self.functions[1:], strict=True):
+            self.call(value)
+            function(self.address)
 
     def commit(self) -> None:
         """Overwrite what the loops could not write in place."""
@@ -287,7 +301,7 @@ class Segment:
         return np.broadcast_to(full, value.shape) if full.shape != value.shape else full
 
     def call(self, value: Value) -> None:
-        """A matrix product by BLAS, or a copy in another shape."""
+        """A matrix product by a library, or a copy in another shape."""
         parts = [self.array(arg) for arg in value.args]
         if value.kind == "dot":
             np.dot(parts[0], parts[1], out=self.made[value])

@@ -1,0 +1,79 @@
+"""Matrix products as stages of a compiled segment, next to loop nests: same context, same pool.
+
+A factor may be an array or a view of one, as long as its rows or its columns lie side by side.
+Large products with no small side stay with the library behind NumPy, which is faster there.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from kkori.codegen.emit import Emitted
+from kkori.codegen.graph import Value
+from kkori.codegen.matmul_kernels import emit
+from kkori.codegen.matmul_plan import Product
+from kkori.codegen.matmul_region import scratch_step
+from kkori.codegen.scalars import LLVM_TYPES
+from kkori.codegen.target import Target
+from kkori.codegen.text import Module
+from kkori.codegen.writer import Buffers
+
+__all__ = ["Factor", "emit_product", "factor_of"]
+
+SMALL_SIDE = 256  # up to here own kernels are as fast as a library's
+
+
+class Factor(NamedTuple):
+    """Where a factor lies: its array, how far its lines are apart, whether lines are columns."""
+
+    array: Value
+    stride: int
+    transposed: bool
+
+
+def factor_of(value: Value, buffers: Buffers) -> Factor | None:
+    """A two-dimensional value as a factor; None where neither rows nor columns are compact."""
+    array = value.args[0] if value.kind == "view" else value
+    if array not in buffers.places:
+        return None
+    follows = value.attr if value.kind == "view" else range(len(array.shape))
+    steps = [0, 0]
+    for dimension, step in zip(follows, buffers.strides[array], strict=True):
+        if dimension is not None:
+            steps[dimension] = step
+    if 0 in steps or min(steps) < 0:
+        return None
+    if steps[1] == 1:
+        return Factor(array, steps[0], False)
+    return Factor(array, steps[1], True) if steps[0] == 1 else None
+
+
+def emit_product(name: str, value: Value, buffers: Buffers, target: Target,
+                 place: int) -> tuple[Emitted, dict[str, str], int] | None:
+    """The stage, its text by name, and its bytes of scratch memory a thread, whose address will
+    be in the context at `place`. None where the product is to be left to the library."""
+    left, right = (factor_of(arg, buffers) for arg in value.args)
+    (m, k), n = value.args[0].shape, value.shape[1]
+    if left is None or right is None or min(m, n, k) > SMALL_SIDE:
+        return None
+    scalar = LLVM_TYPES[value.dtype]
+    product = Product(scalar, None, n, k, left.transposed, right.transposed)
+    module = Module(target)
+    emit(module, f"{name}.rows", product)
+    scratch = scratch_step(product, target, k)
+    places = [buffers.places[part] for part in (left.array, right.array, value)] + [place]
+    text = around(name, places, scratch, (n, k, left.stride, right.stride, n))
+    return Emitted(name, text, m, min(16, m), m * n * k, True), module.parts(), scratch
+
+
+def around(name: str, places: list[int], scratch: int, sizes: tuple[int, ...]) -> str:
+    """``void name(ptr context, i64 begin, i64 end, i64 slot)`` around the product's function."""
+    lines = [f"define void @{name}(ptr %context, i64 %begin, i64 %end, i64 %slot) {{", "entry:"]
+    for letter, place in zip("abcs", places, strict=True):
+        lines += [f"  %p.{letter} = getelementptr i64, ptr %context, i64 {place}",
+                  f"  %{letter} = load ptr, ptr %p.{letter}, align 8"]
+    listed = ", ".join(f"i64 {size}" for size in sizes)
+    return "\n".join([*lines, f"  %skip = mul i64 %slot, {scratch}",
+                      "  %scratch = getelementptr i8, ptr %s, i64 %skip",
+                      f"  call void @{name}.rows(ptr %a, ptr %b, ptr %c, i64 %begin, i64 %end, "
+                      f"{listed}, ptr %scratch, ptr null)", "  ret void", "}"])
