@@ -68,7 +68,6 @@ def rule(*names: str) -> Callable[[Rule], Rule]:
 
 def lower(program: Program, graph: Graph) -> dict[int, Value] | None:
     """The value of every slot; None where a step has no rule or computes in another type."""
-    from kkori.codegen import lower_elements, lower_losses  # noqa: F401  (their rules)
     inputs = [graph.make("input", spec.shape, spec.dtype, (), number)
               for number, spec in enumerate(program.inputs)]
     if any(spec.dtype not in DTYPES or 0 in spec.shape for spec in program.inputs):
@@ -324,3 +323,6 @@ def addmm(graph: Graph, bias: Value, a: Value, b: Value, beta: Any, alpha: Any) 
     if beta != 1:
         bias = graph.map("mul", bias, convert(graph, beta, a.dtype))
     return graph.map("add", product, bias)
+
+
+from kkori.codegen import lower_elements, lower_losses  # noqa: E402, F401  (their rules)
