@@ -296,10 +296,12 @@ def binary_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = 
         if total != total:  # the logarithm of an input outside [0, 1] is NaN
             inside_unit("input", input._array)
 
-    if isinstance(result._array, Promise):
-        result._array.tape.checks.append((check, result._array))
+    promised = result._array
+    checks = getattr(promised.tape, "checks", None) if isinstance(promised, Promise) else None
+    if checks is None:
+        check(promised)
     else:
-        check(result._array)
+        checks.append((check, promised))
     return result
 
 
