@@ -168,10 +168,14 @@ class Pool:
         return max(1, int(seconds / taken * MEASURED_TURNS))
 
     def _rouse(self, number: int) -> None:
-        """Wake a worker that sleeps or is about to; it looks at `stop` before it sleeps again."""
+        """Wake a worker that sleeps or is about to; it looks at `stop` before it sleeps again.
+
+        One that is busy with a chunk is left to end it, for some seconds.
+        """
         asleep = self._word(self._worker(number, "asleep"))
         lock = self._word(self._worker(number, "lock")).value
-        while self._workers[number].is_alive():
+        deadline = time.monotonic() + JOIN_SECONDS
+        while self._workers[number].is_alive() and time.monotonic() < deadline:
             if asleep.value == 1:
                 asleep.value = 0
                 _release(lock)
