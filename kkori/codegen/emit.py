@@ -178,7 +178,7 @@ WORK_TO_SHARE = 150_000  # vector operations: about 30 microseconds
 def chunked(nest: Emitted, place: int) -> str:
     """The function that does one of the parts into which threads cut a nest.
 
-    How many parts there are is in the context at `place`.
+    How many parts there are is in the context at `place`. They end at multiples of the grain.
     """
     lines = [f"define internal void @{nest.name}.part(ptr %context, i64 %part, i64 %slot) {{",
              f"  %p = getelementptr i64, ptr %context, i64 {place}",
@@ -187,7 +187,8 @@ def chunked(nest: Emitted, place: int) -> str:
     for name, part in (("begin", "%part"), ("inner", "%following")):
         lines += [f"  %{name}.a = mul i64 {part}, {nest.extent}",
                   f"  %{name}.b = udiv i64 %{name}.a, %parts",
-                  f"  %{name}.c = udiv i64 %{name}.b, {nest.grain}",
+                  f"  %{name}.r = add i64 %{name}.b, {nest.grain // 2}",
+                  f"  %{name}.c = udiv i64 %{name}.r, {nest.grain}",
                   f"  %{name} = mul i64 %{name}.c, {nest.grain}"]
     return "\n".join([*lines, f"  %end = select i1 %last, i64 {nest.extent}, i64 %inner",
                       f"  call void @{nest.name}(ptr %context, i64 %begin, i64 %end"

@@ -154,7 +154,7 @@ class Native:
     def add(self, nest: Emitted) -> int:
         """Take a nest's text; the place of its number of parts, -1 if it is too small to share."""
         self.parts.append(nest.text)
-        if nest.work < WORK_TO_SHARE * self.lanes or nest.extent < 2 * nest.grain:
+        if nest.work < WORK_TO_SHARE * self.lanes or nest.extent <= nest.grain:
             return -1
         self.shared.append((self.places, nest))
         self.parts.append(chunked(nest, self.places))
@@ -178,7 +178,7 @@ class Native:
             return 1
         pieces = nest.work // (WORK_TO_SHARE * self.lanes)
         most = 2 if nest.product else 4
-        return int(min(most * threads, max(threads, pieces), nest.extent // nest.grain))
+        return int(min(most * threads, max(threads, pieces), -(-nest.extent // nest.grain)))
 
 
 NUMPY = {"f4": np.float32, "f8": np.float64, "b1": np.bool_}
