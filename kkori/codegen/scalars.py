@@ -26,6 +26,7 @@ INTRINSIC = {"sqrt": "sqrt", "abs": "fabs", "floor": "floor", "ceil": "ceil", "t
              "round": "rint"}
 CONVERSIONS = {("f4", "f8"): "fpext", ("f8", "f4"): "fptrunc"}
 LIBRARY = {name for name in FUNCTIONS if name not in ("sqrt", "rsqrt", "reciprocal")}
+FLUSHED = {"sigmoid": "sigmoid_normal"}  # denormals are flushed where this code runs
 
 Put = Callable[[str], str]
 
@@ -86,7 +87,7 @@ def apply(put: Put, name: str, kinds: Sequence[str], to: str, names: Sequence[st
 
 def callee(name: str, dtype: str, lanes: int) -> str:
     """The function that computes `name`."""
-    stem = f"llvm.{INTRINSIC[name]}" if name in INTRINSIC else f"kkori.{name}"
+    stem = f"llvm.{INTRINSIC[name]}" if name in INTRINSIC else f"kkori.{FLUSHED.get(name, name)}"
     return f"{stem}.{suffix(dtype, lanes)}"
 
 

@@ -23,6 +23,8 @@ BOUNDS = {
     "log1p": (np.log1p, (-1, 1e3), 1.6, 1.0),
     "tanh": (np.tanh, (-10, 10), 2.5, 2.2),
     "sigmoid": (lambda x: np.exp(np.minimum(x, 0)) / (1 + np.exp(-abs(x))), (-104, 104), 2.5, 2.0),
+    "sigmoid_normal": (lambda x: np.exp(np.minimum(x, 0)) / (1 + np.exp(-abs(x))), (-87, 87),
+                       2.5, 2.0),
     "sin": (np.sin, (-100, 100), 1.6, 1.8),
     "cos": (np.cos, (-100, 100), 1.6, 1.8),
     "erf": (np.vectorize(math.erf, otypes=["f8"]), (-5, 5), 1.3, 1.2),
