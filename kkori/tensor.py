@@ -137,6 +137,8 @@ class Tensor(Bound):
 
     @property
     def _version(self) -> int:
+        if self._base is not None:
+            settle(self)
         return self._storage.version if self._storage is not None else 0
 
     is_sparse = is_quantized = is_mkldnn = is_nested = is_cuda = is_mps = is_xpu = False
@@ -196,6 +198,8 @@ class Tensor(Bound):
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Turn gradients on or off for a leaf; RuntimeError for integers and for results."""
+        if self._requires_grad is not bool(requires_grad):
+            before_write(self)
         if self._node is not None and not requires_grad:
             raise RuntimeError(errors.message(
                 "you can only change requires_grad flags of leaf variables. If you want to use a "
@@ -256,8 +260,9 @@ class Tensor(Bound):
         if not isinstance(new, Tensor):
             raise TypeError(errors.message(
                 f"Variable data has to be a tensor, but got {type(new).__name__}"))
-        self._storage = new.shared_storage()
-        self._array = new._array
+        storage = new.shared_storage()
+        before_write(self)
+        self._storage, self._array = storage, new._array
 
     def detach(self) -> Tensor:
         """The same elements as a tensor that does not require gradients."""
@@ -265,6 +270,8 @@ class Tensor(Bound):
 
     def detach_(self) -> Tensor:
         """Cut this tensor from what it was computed from."""
+        settle(self)
+        before_write(self)
         if self._base is not None:
             raise RuntimeError(errors.message(
                 "Can't detach views in-place. Use detach() instead. If you are using DistributedD"
@@ -308,6 +315,12 @@ NON_LEAF_GRAD = (
     "to be populated for a non-leaf Tensor, use .retain_grad() on the non-leaf Tensor. If you "
     "access the non-leaf Tensor by mistake, make sure you access the leaf Tensor instead. See "
     "github.com/pytorch/pytorch/pull/30531 for more information.")
+
+
+def before_write(tensor: Tensor) -> None:
+    """What is pending and depends on `tensor` is computed before it is changed."""
+    from kkori.autograd import mode
+    mode.before_write(tensor)
 
 
 def followed(tensor: Tensor) -> Tensor:

@@ -8,8 +8,10 @@ import numpy as np
 
 from kkori.autograd import engine
 from kkori.autograd.graph import _Handle
+from kkori.autograd.mode import switch
 from kkori.core import errors
 from kkori.core.meta import MetaArray
+from kkori.core.promise import settle
 from kkori.tensor import Tensor, wrap
 
 __all__ = ["backward", "grad"]
@@ -125,8 +127,11 @@ def retain_grad(self: Tensor) -> None:
     if not self._requires_grad:
         raise RuntimeError(errors.message(
             "can't retain_grad on Tensor that has requires_grad=False"))
+    settle(self)
     if self._node is None or self._keeps_grad:
         return
+    if switch.tape is not None:
+        switch.tape.in_place()
     self._keeps_grad = True
     node = self._node
     node.keepers = [*(node.keepers or ()), (self._output_nr, self)]
@@ -137,6 +142,9 @@ def register_hook(self: Tensor, hook: Any) -> Any:
     if not self._requires_grad:
         raise RuntimeError(errors.message(
             "cannot register a hook on a tensor that doesn't require gradient"))
+    settle(self)
+    if switch.tape is not None:
+        switch.tape.in_place()
     if self._node is None:
         return _Handle(_leaf_hooks(self)[0], hook)
     node = self._node

@@ -186,7 +186,7 @@ def grad_of(roots: Any, grads: Any, keep_graph: bool, create_graph: bool,
             inputs: Any) -> list[Tensor | None]:
     """The gradients of `roots` for `inputs`; None where there is no way to them."""
     if switch.tape is not None:
-        switch.tape.in_place()
+        switch.tape.in_place()  # the program looks at gradients of its own
     outer, switch.on = switch.on, create_graph
     try:
         wanted, captures = _towards(roots, inputs)

@@ -7,6 +7,7 @@ from typing import Any
 from kkori.autograd.graph import Node, edge_of
 from kkori.autograd.mode import no_grad, switch
 from kkori.core import errors
+from kkori.core.promise import settle
 from kkori.tensor import Tensor, share
 
 __all__ = ["Function", "FunctionCtx", "once_differentiable"]
@@ -199,6 +200,9 @@ class Function(FunctionCtx, metaclass=_FunctionMeta):
 def _follow(cls: Any, context: FunctionCtx, args: Any, found: Any) -> Any:
     """Hang the user's node on the outputs of `forward`."""
     outputs = found if isinstance(found, tuple) else (found,)
+    for value in (*args, *outputs):
+        if isinstance(value, Tensor):
+            settle(value)
     tensors = [_fresh(part, args, context) for part in outputs]
     edges = [edge_of(arg) if isinstance(arg, Tensor) and arg._requires_grad else None
              for arg in args]

@@ -8,6 +8,7 @@ from typing import Any
 from numpy import ndarray
 
 from kkori.core import errors
+from kkori.core.promise import settle
 from kkori.tensor import Tensor, wrap
 
 __all__ = ["Node", "attach"]
@@ -25,7 +26,7 @@ class Node:
     """
 
     __slots__ = ("row", "edges", "numbers", "saved", "versions", "shape", "kind", "sequence",
-                 "hooks", "prehooks", "keepers", "metadata", "__weakref__")
+                 "hooks", "prehooks", "keepers", "metadata", "origin", "__weakref__")
     row: Any
     hooks: Any
     prehooks: Any
@@ -78,6 +79,9 @@ class Node:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_saved_") and name != "_saved_tensors":
             return _saved_by_name(self, name[len("_saved_"):])
+        if name in ("edges", "numbers"):  # of a replayed round: tied when somebody asks
+            self.origin.tie(self)
+            return getattr(self, name)
         if name == "metadata":
             self.metadata: dict[Any, Any] = {}
             return self.metadata
@@ -140,6 +144,7 @@ def edge_of(tensor: Tensor) -> Any:
     """Where gradients of `tensor` go: its node, itself for a leaf."""
     if tensor._base is not None:
         from kkori.autograd.views import refresh
+        settle(tensor)
         refresh(tensor)
     return tensor._node or tensor
 

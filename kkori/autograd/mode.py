@@ -21,6 +21,12 @@ class _Switch(threading.local):
 switch = _Switch()
 
 
+def before_write(tensor: Any) -> None:
+    """To be called before numbers of `tensor` are changed in place, or others put there."""
+    if switch.tape is not None:
+        switch.tape.in_place(tensor._array)
+
+
 def is_grad_enabled() -> bool:
     """True where operations on tensors that require gradients are followed."""
     return switch.on

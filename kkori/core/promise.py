@@ -11,37 +11,54 @@ from __future__ import annotations
 import operator
 from typing import Any
 
-import numpy as np
-
 __all__ = ["Promise", "promise_class", "settle"]
 
 
 class _Flags:
-    """What `array.flags` says of a promised array: a fresh one, in row-major order."""
+    """What is known of a promised array before it is there."""
 
-    c_contiguous = writeable = owndata = aligned = True
-    f_contiguous = False
+    __slots__ = ("c_contiguous", "f_contiguous")
+    writeable = aligned = True
+
+    def __init__(self, array: Any) -> None:
+        self.c_contiguous = array.flags.c_contiguous
+        self.f_contiguous = array.flags.f_contiguous
+
+    contiguous = property(lambda self: self.c_contiguous or self.f_contiguous)
 
 
 class Promise:
     """The base of all promise classes; see the module."""
 
-    __slots__ = ("array", "tape", "__weakref__")
+    __slots__ = ("array", "tape")
     shape: tuple[int, ...] = ()
     strides: tuple[int, ...] = ()
     dtype: Any = None
     ndim = size = itemsize = nbytes = 0
     slot = -1
-    flags = _Flags
-    base = None
+    needs = False  # whether its tensor requires gradients
+    flags: Any = None
     __array_priority__ = 2000
 
     def real(self) -> Any:
-        """The numbers; what is pending is computed now if it has to be."""
-        if self.array is None:
+        """The numbers, as they will be seen by all; what is pending is computed now."""
+        if self.tape is not None:
             self.tape.flush()
         assert self.array is not None, "a promise was not kept"
         return self.array
+
+    def peek(self) -> Any:
+        """The numbers for reading only: the round stays as it is where that can be."""
+        if self.array is None:
+            self.tape.look(self)
+        assert self.array is not None, "a promise was not kept"
+        return self.array
+
+    def item(self) -> Any:
+        return self.peek().item()
+
+    def tolist(self) -> Any:
+        return self.peek().tolist()
 
     def __getattr__(self, name: str) -> Any:
         if name in ("array", "tape"):
@@ -53,6 +70,9 @@ class Promise:
         return found if dtype is None else found.astype(dtype)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        if method == "__call__" and "out" not in options:
+            return ufunc(*[value.peek() if isinstance(value, Promise) else value
+                           for value in inputs], **options)
         if "out" in options:
             options["out"] = tuple(map(plain, options["out"]))
         return getattr(ufunc, method)(*map(plain, inputs), **options)
@@ -108,23 +128,18 @@ def _operators() -> None:
 _operators()
 
 
-def promise_class(array: Any, slot: int) -> type[Promise]:
+def promise_class(array: Any, slot: int, needs: bool) -> type[Promise]:
     """The class of promises that look like `array`."""
     return type("Promise", (Promise,), {
-        "__slots__": (), "shape": array.shape, "strides": strides_of(array), "dtype": array.dtype,
+        "__slots__": (), "shape": array.shape, "strides": array.strides, "dtype": array.dtype,
         "ndim": array.ndim, "size": array.size, "itemsize": array.itemsize,
-        "nbytes": array.nbytes, "slot": slot})
-
-
-def strides_of(array: Any) -> tuple[int, ...]:
-    """Row-major strides in bytes: what the array will have when it is there."""
-    return np.empty((0, *array.shape[1:]), array.dtype).strides if array.ndim else ()
+        "nbytes": array.nbytes, "slot": slot, "needs": needs, "flags": _Flags(array)})
 
 
 def settle(tensor: Any) -> None:
     """Make sure that `tensor` has its real array, its storage and its tail."""
     array = tensor.__dict__.get("_array")
     if isinstance(array, Promise):
-        array.real()
+        real = array.real()
         if tensor._array is array:
-            tensor._array = array.array
+            tensor._array = real

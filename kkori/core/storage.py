@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import sys
+import weakref
 from typing import Any
 
 import numpy as np
 
-__all__ = ["Storage"]
+__all__ = ["Storage", "is_shared_with_numpy", "root_of", "shown_to_numpy", "taken_from_numpy"]
 
 
 class Storage:
     """One buffer. Tensors that are views of one another hold the same Storage object."""
 
-    __slots__ = ("array", "version", "__weakref__")
+    __slots__ = ("array", "version", "exports", "__weakref__")
 
     def __init__(self, array: np.ndarray) -> None:
         self.array = array
         self.version = 0
+        self.exports: list[Any] | None = None  # NumPy arrays on this memory outside kkori
 
     def owner(self) -> np.ndarray:
         """The array that owns the memory; every view lies inside it."""
@@ -66,3 +69,49 @@ def offset_of(array: np.ndarray, storage: Storage) -> int:
     """Where `array` starts in `storage`, in elements."""
     address = array.__array_interface__["data"][0]
     return int((address - storage.data_ptr()) // array.itemsize)
+
+
+class _Fence:
+    """Stands between two arrays on one memory: views of one never refer to the other."""
+
+    __slots__ = ("base", "__array_interface__", "__weakref__")
+
+    def __init__(self, base: np.ndarray) -> None:
+        self.base, self.__array_interface__ = base, base.__array_interface__
+
+
+def shown_to_numpy(array: np.ndarray, storage: Storage) -> np.ndarray:
+    """`array` for use outside kkori; the storage knows as long as anybody holds it."""
+    shown = np.asarray(_Fence(array))
+    alive = [item for item in storage.exports or () if item.__class__ is not weakref.ref
+             or item() is not None]
+    storage.exports = [*alive, weakref.ref(shown)]
+    return shown
+
+
+def taken_from_numpy(array: np.ndarray) -> tuple[np.ndarray, Storage]:
+    """`array`, which comes from outside, for use in kkori, and its storage."""
+    fence = _Fence(array)
+    inner = np.asarray(fence)
+    storage = Storage(inner)
+    storage.exports = [fence]
+    return inner, storage
+
+
+def is_shared_with_numpy(storage: Storage) -> bool:
+    """Whether code outside kkori can write to the memory now."""
+    for item in storage.exports or ():
+        if item.__class__ is weakref.ref:
+            if item() is not None:
+                return True
+        elif item.base.base is not None or sys.getrefcount(item.base) > 2:
+            return True  # held by others than the fence (and by this call)
+    return False
+
+
+def root_of(array: np.ndarray) -> Any:
+    """What holds the memory of `array`: the same object for all views of it."""
+    base: Any = array
+    while (inner := getattr(base, "base", None)) is not None:
+        base = inner
+    return base

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from kkori.autograd.mode import switch
+from kkori.autograd.mode import before_write, switch
 from kkori.autograd.views import overwrite
 from kkori.core import device as devices
 from kkori.core import dtype as types
@@ -16,6 +16,7 @@ from kkori.core.dtype import dtype
 from kkori.core.layout import memory_format, preserve_format
 from kkori.core.meta import MetaArray
 from kkori.core.promotion import cast
+from kkori.core.storage import shown_to_numpy
 from kkori.ops.move import _clone, _expand, memory_order
 from kkori.ops.table import METHODS, TORCH, method, op, public
 from kkori.tensor import Tensor, share, wrap
@@ -206,8 +207,12 @@ def numpy(self: Tensor, *, force: bool = False) -> Any:
                 "copy the tensor to host memory first."))
     if self._array.dtype.kind == "V":
         raise TypeError(errors.message("Got unsupported ScalarType BFloat16"))
-    self.shared_storage()
-    return self._array
+    storage = self.shared_storage()
+    if switch.tape is not None:
+        switch.tape.in_place(self._array)  # it may be written to from now on
+    if isinstance(self._array, MetaArray):
+        return self._array
+    return shown_to_numpy(self._array, storage)
 
 
 @method(name="__array__")
@@ -349,6 +354,7 @@ def resize_(self: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
             "cannot resize variables that require grad", fix="x.detach().resize_(3)"))
     from kkori.ops.move import lengths
     shape = lengths(sizes)
+    before_write(self)
     count = int(np.prod(shape, dtype=np.int64))
     flat = self._array.reshape(-1)
     if count > flat.size:
@@ -363,6 +369,7 @@ def resize_(self: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
 @method
 def set_(self: Tensor, source: Any = None, *rest: Any) -> Tensor:
     """Share the memory of `source`."""
+    before_write(self)
     self._storage, self._array = source.shared_storage(), source._array
     return self
 

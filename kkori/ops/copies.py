@@ -14,6 +14,7 @@ from kkori.ops.create import empty_strided, legacy_tensor
 from kkori.ops.move import lengths
 from kkori.ops.strided import as_strided
 from kkori.ops.table import METHODS, TORCH, method, public
+from kkori.autograd.mode import before_write
 from kkori.tensor import Tensor, share, wrap
 
 
@@ -55,6 +56,7 @@ METHODS["narrow_copy"] = TORCH["narrow_copy"]
 @method
 def as_strided_(self: Tensor, size: Any, stride: Any, storage_offset: int | None = None) -> Tensor:
     """This tensor becomes a view of its memory by strides, in elements."""
+    before_write(self)
     self._array = as_strided(self.detach(), size, stride, storage_offset)._array
     return self
 

@@ -16,6 +16,7 @@ from kkori.core.layout import preserve_format, strided
 from kkori.core.meta import MetaArray
 from kkori.core.promotion import cast
 from kkori.core.size import contiguous_strides
+from kkori.core.storage import taken_from_numpy
 from kkori.ops.convert import cast_array
 from kkori.ops.move import lengths
 from kkori.ops.table import METHODS, TORCH, invalid_combination, method, public, type_name
@@ -275,7 +276,12 @@ def from_numpy(ndarray: Any) -> Tensor:
     if not ndarray.flags.writeable:
         import warnings
         warnings.warn(READ_ONLY, UserWarning, stacklevel=3)
-    return wrap(ndarray)
+    if type(ndarray) is not np.ndarray or ndarray.dtype.kind == "V":
+        return wrap(ndarray)
+    inner, storage = taken_from_numpy(ndarray)
+    tensor = wrap(inner)
+    tensor._storage = storage
+    return tensor
 
 
 READ_ONLY = (

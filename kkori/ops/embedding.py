@@ -10,6 +10,7 @@ import numpy as np
 from kkori.core import errors
 from kkori.ops.direct import direct
 from kkori.ops.table import public
+from kkori.autograd.mode import before_write
 from kkori.tensor import Tensor
 
 
@@ -118,6 +119,7 @@ def shrink(weight: Tensor, indices: Any, max_norm: float, norm_type: float) -> N
     rows = weight._array[chosen]
     norms = np.linalg.norm(rows, norm_type, axis=1)
     long = norms > max_norm
+    before_write(weight)
     factors = max_norm / (norms[long] + 1e-7)
     weight._array[chosen[long]] = rows[long] * factors[:, None].astype(rows.dtype)
     weight.shared_storage().version += 1

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from kkori.autograd.mode import switch
+from kkori.autograd.mode import before_write, switch
 from kkori.autograd.views import check_writable, overwrite
 from kkori.core import dtype as types
 from kkori.core import errors
@@ -303,6 +303,7 @@ def set_item(self: Tensor, index: Any, value: Any) -> None:
         check_writable(view)
         overwrite(view, _index_put(view, new, False, places, *arrays))
         return
+    before_write(self)
     index_put_array(view._array, new._array, False, places, arrays)
     self.shared_storage().version += 1
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from kkori.autograd.mode import switch
+from kkori.autograd.mode import before_write, switch
 from kkori.core import errors
 from kkori.core.layout import CHANNELS_LAST_ORDER, contiguous_format, preserve_format
+from kkori.core.promise import settle
 from kkori.ops.table import METHODS, TORCH, method, not_a_tensor, op, public
 from kkori.tensor import Tensor, dimension, share, wrap
 
@@ -423,7 +424,9 @@ def squeeze(input: Tensor, dim: Any = None) -> Tensor:
 def reshape_in_place(name: str, function: Any) -> None:
     """`x.squeeze_()` and its like: the tensor itself becomes the view."""
     def in_place(self: Tensor, *args: Any, **options: Any) -> Tensor:
+        before_write(self)
         result = function(self, *args, **options)
+        settle(result)
         self._storage = self.shared_storage()
         self._array = result._array
         if result._requires_grad and self._node is not None:

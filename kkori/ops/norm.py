@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from kkori.autograd.mode import switch
+from kkori.autograd.mode import before_write, switch
 from kkori.core import errors
 from kkori.core.dtype import finfo, float32
 from kkori.core.meta import MetaArray
@@ -218,7 +218,8 @@ def move_towards(running: Tensor | None, found: Any, momentum: float) -> None:
     """``running = (1 - momentum) * running + momentum * found``, in place."""
     if running is None or isinstance(found, MetaArray):
         return
-    array = running._array
+    before_write(running)
+    found, array = np.asarray(found), running._array
     array *= 1 - momentum
     array += (found.reshape(array.shape) * momentum).astype(array.dtype, copy=False)
     running.shared_storage().version += 1

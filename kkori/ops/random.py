@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from kkori.autograd.mode import switch
+from kkori.autograd.mode import before_write, switch
 from kkori.autograd.views import check_writable, overwrite
 from kkori.core import device as devices
 from kkori.core import dtype as types
@@ -137,6 +137,8 @@ def fill(tensor: Tensor, node: str, sample: Callable[[np.ndarray], None]) -> Ten
         check_writable(tensor)
     if array.__class__ is MetaArray:
         return tensor
+    before_write(tensor)
+    array = tensor._array
     if not array.flags.c_contiguous:
         check_overlap(array)
     if follow:

@@ -80,6 +80,7 @@ class RuleOptimizer(Optimizer):
         if closure is not None:
             with enable_grad():
                 loss = closure()
+            hot.leave()
         for group in self.param_groups:
             self._update_group(group)
         hot.after_step(self, False)

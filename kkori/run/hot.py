@@ -9,19 +9,23 @@ rounds go on as before.
 from __future__ import annotations
 
 import os
-import sys
 import threading
 import weakref
+from sys import getrefcount
 from typing import Any
 
-from kkori.autograd.mode import switch
-from kkori.core.promise import Promise
-from kkori.run.tape import SLOT, Entry, Tape
+import numpy as np
 
-__all__ = ["step", "after_step", "enabled", "set_enabled", "tapes"]
+from kkori.autograd.mode import switch
+from kkori.core.promise import Promise, promise_class
+from kkori.run.tape import EXTERNAL, SLOT, Entry, Tape
+from kkori.tensor import Tensor
+
+__all__ = ["after_step", "enabled", "leave", "set_enabled", "step", "tapes"]
 
 ROUNDS_BEFORE_RECORDING = 3
 MOST_RECORDINGS = 12
+MOST_FAILURES = 3
 _state = {"on": os.environ.get("KKORI_HOT") == "1" and not os.environ.get("KKORI_EAGER")}
 
 
@@ -43,22 +47,45 @@ class Loop:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.rounds = self.recordings = 0
+        self.rounds = self.recordings = self.failures = 0
         self.tape: Tape | None = None
-        self.given_up = ""
-        self.runners: dict[Any, Any] = {}
+        self.given_up = self.last_failure = ""
+
+    def __del__(self) -> None:
+        """The optimizer is gone: its trace lets go of what it holds."""
+        tape = self.tape
+        if tape is not None:
+            tape.flush()
+            tape.root.children, tape.may_record = [], False
+            if switch is not None and switch.tape is tape:
+                switch.tape = None
+
+    def fail(self, reason: str) -> None:
+        """A recording came to nothing; after some of these no more are made."""
+        self.failures += 1
+        self.last_failure = reason
+        assert self.tape is not None
+        if self.failures >= MOST_FAILURES:
+            self.tape.may_record = False
+            if not self.tape.root.children:
+                self.given_up = reason
 
 
 def loop_of(optimizer: Any) -> Loop:
     found = optimizer.__dict__.get("_hot_loop")
     if found is None:
-        found = optimizer.__dict__["_hot_loop"] = Loop(
-            type(optimizer).__name__)
+        found = optimizer.__dict__["_hot_loop"] = Loop(type(optimizer).__name__)
         tapes.add(found)
     return found
 
 
 tapes: weakref.WeakSet[Loop] = weakref.WeakSet()  # for explain()
+
+
+def leave() -> None:
+    """Compute what is pending in this thread: something comes that is no part of a round."""
+    if switch.tape is not None:
+        switch.tape.in_place()
 
 
 def step(optimizer: Any) -> bool:
@@ -71,13 +98,13 @@ def step(optimizer: Any) -> bool:
         return False
     if tape.recording:
         return False
-    entry = next((child for child in tape.at.children
-                  if child.kind == "step" and child.row is optimizer), None)
-    if entry is None or not run_round(tape, entry, optimizer):
-        if tape.pending or entry is None:
+    with tape.lock:
+        for entry in tape.at.children:
+            if entry.kind == "step" and run_round(tape, entry, optimizer):
+                return True
+        if tape.pending:
             tape.miss()
         return False
-    return True
 
 
 def after_step(optimizer: Any, done: bool) -> None:
@@ -89,117 +116,206 @@ def after_step(optimizer: Any, done: bool) -> None:
     if done:
         assert tape is not None
         tape.start_round()
-        switch.tape = tape
         return
     if loop.given_up:
-        switch.tape = None
+        if switch.tape is tape:
+            switch.tape = None
         return
     loop.rounds += 1
     if tape is not None and tape.recording:
         finish_recording(loop, tape, optimizer)
-    elif tape is not None and tape.counts["flushed"] > 20 + tape.counts["rounds"]:
-        loop.given_up = "values are looked at before the step"
+    elif tape is not None and switch.tape is tape:
+        tape.start_round()
+        tape.missed()
+    if tape is not None and tape.counts["flushed"] > 20 + 4 * tape.counts["rounds"]:
+        give_up(loop, "values are looked at, or changed, before the step")
     if loop.given_up or loop.rounds < ROUNDS_BEFORE_RECORDING:
-        switch.tape = None
+        if switch.tape is tape:
+            switch.tape = None
         return
-    begin_round(loop, optimizer)
+    begin_round(loop)
 
 
-def begin_round(loop: Loop, optimizer: Any) -> None:
+def give_up(loop: Loop, reason: str) -> None:
+    """This loop's rounds are run at once from now on."""
+    loop.given_up = reason
+    if loop.tape is not None:
+        loop.tape.forget()
+        loop.tape.root.children = []
+
+
+def begin_round(loop: Loop) -> None:
     """Match the next round, or record it if there is nothing to match yet."""
     if loop.tape is None:
         loop.tape = Tape()
     tape = loop.tape
+    if switch.tape is not None and switch.tape is not tape:
+        switch.tape.in_place()
     if tape.thread != threading.get_ident():
         switch.tape = None
         return
+    recording = tape.recording or not tape.root.children and tape.may_record
     tape.start_round()
-    if not tape.root.children:
-        tape.recording = True
+    tape.recording = recording
     switch.tape = tape
 
 
 def finish_recording(loop: Loop, tape: Tape, optimizer: Any) -> None:
-    """A recorded round has ended: add its step to the tree, or give up."""
-    from kkori.run.update import Update, Unupdatable
+    """A recorded round has ended: add its step to the tree, or forget it."""
+    from kkori.run.update import Unbuildable, Unupdatable, Update
     loop.recordings += 1
     tape.counts["recorded"] += 1
-    switch.tape = None
-    if not tape.broken and not any(child.kind == "step" for child in tape.at.children):
-        try:
-            entry = Entry("step", tape.at)
-            entry.row = optimizer
-            entry.runner = Update(optimizer, tape)
-            tape.at.children.append(entry)
-        except Unupdatable as reason:
-            tape.broken = str(reason)
-    if tape.broken or loop.recordings > MOST_RECORDINGS:
-        loop.given_up = tape.broken or "too many different rounds"
+    if loop.recordings >= MOST_RECORDINGS:
+        tape.may_record = False
+    try:
+        if tape.broken:
+            raise Unupdatable(tape.broken)
+        if tape.at is tape.root:
+            raise Unupdatable("a round without operations")
+        entry = Entry("step", tape.at)
+        entry.runner = Update(optimizer, tape)
+        tape.at.children = [child for child in tape.at.children if child.kind != "step"]
+        tape.grow(entry)
+    except (Unupdatable, Unbuildable) as reason:
+        tape.prune()
+        loop.fail(str(reason))
+    tape.forget()
 
 
 def run_round(tape: Tape, entry: Entry, optimizer: Any) -> bool:
     """Compute a whole round; False, with nothing changed, where that is not possible."""
+    from kkori.run.update import Unbuildable
     update = entry.runner
     numbers = update.numbers(optimizer, tape)
     if numbers is None:
         return False
-    live = live_slots(tape)
-    if live is None:
+    arrays = update.arrays(tape)
+    if arrays is None:
         return False
-    runner = update.runner(live, tape)
-    if runner is None:
-        update.loop_given_up(optimizer)
+    held = held_slots(tape, update.tails)
+    if held is None:
         return False
-    outputs = runner.compute([tensor._array for tensor in update.externals(tape)], numbers)
-    slots = sorted(live)
-    arrays = dict(zip(slots, outputs, strict=True))
-    for check, promised in tape.checks:
-        check(arrays[promised.slot])
+    live = sorted(held - update.trace.views) if held else []
+    try:
+        runner = update.runner(tuple(live))
+    except Unbuildable as reason:
+        give_up(loop_of(optimizer), str(reason))
+        return False
+    outputs = runner.compute(arrays, numbers)
+    keep(tape, held, dict(zip(live, outputs, strict=True)), update.tails)
     runner.commit()
-    keep(tape, arrays)
     update.counted(optimizer)
     tape.counts["rounds"] += 1
     return True
 
 
-def live_slots(tape: Tape) -> frozenset[int] | None:
-    """Slots whose tensors somebody still holds; None if one of them needs its tail."""
-    found = set()
-    consumed = False
+# What CPython counts for a tensor, and for a promise, that only the tape holds.
+_alone = [0, 0]
+
+
+def held_slots(tape: Tape, tails: Any) -> set[int] | None:
+    """Slots whose tensors somebody still holds; None if one of them needs a tail that a replayed
+    round cannot give. What a held view is a view of is held, too."""
+    found: set[int] = set()
+    bases: dict[int, int] = {}
+    by_tensor, by_promise = _alone
     for entry, tensors in reversed(tape.pending):
-        consumed = consumed or entry.kind == "backward"
         for k in range(len(tensors)):
-            tensor = tensors[k]
-            # held by the list, by this name and by the call; the promise by its tensor and the call
-            if sys.getrefcount(tensor) > 3 or sys.getrefcount(tensor._array) > 2:
-                if entry.stubs[k] is not None and not consumed:
+            tensor, slot = tensors[k], entry.slots[k]
+            if getrefcount(tensor) > by_tensor or getrefcount(tensor._array) > by_promise or (
+                    slot in found):
+                if bases and slot not in found and getrefcount(tensor._array) <= by_promise and (
+                        getrefcount(tensor) <= by_tensor + bases.get(id(tensor), 0)):
+                    continue  # only by views of it, and nobody holds those
+                found.add(slot)
+                if entry.stubs[k] is not None and slot not in tails.first:
                     return None
-                found.add(entry.slots[k])
-    return frozenset(found) if all(stand_alone(entry, found) for entry, _ in tape.pending) else None
+                if entry.view is not None and entry.view[0] == SLOT:
+                    found.add(entry.view[1])
+        if entry.view is not None and entry.view[0] == SLOT:
+            base = id(tensors[0]._base)
+            bases[base] = bases.get(base, 0) + len(tensors)
+    return found
 
 
-def stand_alone(entry: Entry, live: set[int]) -> bool:
-    """Whether a held view can be an array of its own: nobody holds what it is a view of."""
-    if entry.row is None or not entry.row.view or entry.slots[0] not in live:
-        return True
-    kind, data = entry.patterns[0]
-    return kind == SLOT and data.slot not in live
-
-
-def keep(tape: Tape, arrays: dict[int, Any]) -> None:
-    """Give the tensors that are still held their arrays."""
+def keep(tape: Tape, held: set[int], arrays: dict[int, Any], tails: Any) -> None:
+    """Give the tensors that are still held their arrays and tails."""
     used: set[int] = set()
-    for entry, tensors in tape.pending:
-        for slot, tensor in zip(entry.slots, tensors, strict=True):
-            array = arrays.get(slot)
-            if array is None:
+    round = None
+    kept: dict[int, Tensor] = {}
+    for entry, tensors in tape.pending if held else ():
+        if entry.view is not None and not held.isdisjoint(entry.slots):
+            keep_views(tape, entry, tensors, kept)
+        for slot, tensor, stub in zip(entry.slots, tensors, entry.stubs, strict=True):
+            if slot not in held:
                 continue
-            if id(array) in used:
-                array = array.copy()
-            used.add(id(array))
-            promised = tensor._array
-            if isinstance(promised, Promise):
-                promised.array = array
-            tensor._array = array
+            if entry.view is None:
+                fulfil(tensor, arrays[slot], used)
+            kept[slot] = tensor
+            if stub is not None and slot in tails.first:
+                if round is None:
+                    round = tails.of_round(tape.bound)
+                round.hang(tensor, slot)
     tape.pending = []
 
+
+def fulfil(tensor: Tensor, array: Any, used: set[int]) -> None:
+    """Put the computed array where one was promised."""
+    promised = tensor._array
+    if promised.array is not None:
+        array = promised.array  # it has been looked at
+    elif id(array) in used:
+        array = array.copy()
+    if array.strides != promised.strides and array.size > 1:
+        array = laid_out(array, promised.strides)
+    used.add(id(array))
+    promised.array, promised.tape = array, None
+    tensor._array = array
+
+
+def laid_out(array: Any, strides: tuple[int, ...]) -> Any:
+    """`array` with its dimensions in memory in the order that `strides` have."""
+    order = sorted(range(array.ndim), key=lambda d: -strides[d])
+    found = np.empty([array.shape[d] for d in order], array.dtype).transpose(np.argsort(order))
+    found[...] = array
+    return found
+
+
+def keep_views(tape: Tape, entry: Entry, tensors: list[Tensor], kept: dict[int, Tensor]) -> None:
+    """Views of what is kept are views of it again."""
+    assert entry.view is not None
+    kind, number = entry.view
+    source = tape.bound[number] if kind == EXTERNAL else kept.get(number)
+    assert source is not None and not isinstance(source._array, Promise)
+    found = entry.row.array(source._array, *[data for _, data in entry.patterns[1:]])
+    for tensor, array in zip(tensors, found if entry.several else (found,), strict=True):
+        promised = tensor._array
+        promised.array, promised.tape = array, None
+        tensor._array = array
+        tensor._storage = source.shared_storage()
+        if tensor._base is not None and tensor._base._node is not None:
+            tensor._origin = tensor._base._node
+
+
+class _Nothing:
+    first: dict[int, Any] = {}
+
+
+def _calibrate() -> None:
+    """Find out what `getrefcount` says of something that only the tape holds."""
+    tape, entry = Tape(), Entry("op", None)
+    entry.slots, entry.stubs = [0], [None]
+    entry.promises = [promise_class(np.zeros(1), 0, False)]
+    tape.promise(entry)
+    found = []
+    for place in (0, 1):
+        _alone[:] = [1000, 1000]
+        _alone[place] = 0
+        while held_slots(tape, _Nothing):
+            _alone[place] += 1
+        found.append(_alone[place])
+    _alone[:] = found
+    tape.pending = []
+
+
+_calibrate()

@@ -1,0 +1,108 @@
+"""The tails of what is kept from a replayed round: nodes as backward() has left them.
+
+In a replayed round no node is made. Where somebody keeps a result, it gets one; the nodes behind
+it are made when somebody asks for them, from what the recorded round looked like.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kkori.autograd.graph import _next_number
+from kkori.run.tape import EXTERNAL, SLOT, Entry
+from kkori.tensor import Tensor
+
+__all__ = ["Tails"]
+
+_new = object.__new__
+
+
+class Tails:
+    """What the nodes of one recorded path look like after its backward()."""
+
+    def __init__(self, path: list[Entry], nodes: dict[int, Any]) -> None:
+        slot_of = {id(node): entry.slots[0] for entry in path for slot in entry.slots
+                   if (node := nodes.get(slot)) is not None and entry.kind == "op"}
+        self.templates: dict[int, Any] = {}  # by the first slot of an operation
+        self.first: dict[int, tuple[int, int]] = {}  # slot: that slot, and which output it is
+        self.leaves: set[int] = set()
+        for entry in path:
+            node = nodes.get(entry.slots[0]) if entry.kind == "op" and entry.slots else None
+            if node is None:
+                node = next((nodes[slot] for slot in entry.slots if slot in nodes), None)
+            if node is None or entry.kind != "op":
+                continue
+            template = self.template(entry, node, slot_of)
+            if template is not None:
+                self.templates[entry.slots[0]] = template
+                for number, slot in enumerate(entry.slots):
+                    self.first[slot] = entry.slots[0], number
+
+    def template(self, entry: Entry, node: Any, slot_of: dict[int, int]) -> Any:
+        """All there is to say of a node; None while it holds values, or others behind it do."""
+        saved = node.saved
+        if saved is not False and (node.row.keeps_values or any(
+                isinstance(value, Tensor) for value in saved or ())):
+            return None
+        edges: list[Any] = []
+        for edge, (kind, data) in zip(node.edges, entry.patterns, strict=False):
+            if edge is None:
+                edges.append(None)
+            elif isinstance(edge, Tensor):
+                if kind != EXTERNAL:
+                    return None
+                edges.append((EXTERNAL, data[0]))
+                self.leaves.add(data[0])
+            elif slot_of.get(id(edge)) in self.templates:
+                edges.append((SLOT, slot_of[id(edge)]))
+            else:
+                return None
+        return node.__class__, node.row, edges, node.numbers, node.shape, node.kind, saved, (
+            node.versions), entry.depth
+
+    def of_round(self, bound: list[Tensor]) -> Round:
+        """The tails of one round, whose externals are `bound`."""
+        return Round(self, {number: bound[number] for number in self.leaves})
+
+
+class Round:
+    """The nodes of one replayed round, each made once."""
+
+    __slots__ = ("tails", "leaves", "nodes", "sequence")
+
+    def __init__(self, tails: Tails, leaves: dict[int, Tensor]) -> None:
+        self.tails, self.leaves = tails, leaves
+        self.nodes: dict[int, Any] = {}
+        self.sequence = _next_number()
+
+    def hang(self, tensor: Tensor, slot: int) -> None:
+        """Give a kept result its node."""
+        first, number = self.tails.first[slot]
+        tensor._node, tensor._output_nr = self.node(first), number
+
+    def node(self, slot: int) -> Any:
+        found = self.nodes.get(slot)
+        if found is None:
+            kind, row, _, _, shape, element, saved, versions, depth = self.tails.templates[slot]
+            found = self.nodes[slot] = _new(kind)
+            found.row, found.shape, found.kind, found.saved = row, shape, element, saved
+            found.hooks = found.prehooks = found.keepers = None
+            found.versions, found.origin = versions, Origin(self, slot)
+            found.sequence = self.sequence + depth / 4096  # between this round's and the next's
+        return found
+
+
+class Origin:
+    """Where a node's edges are found when they are needed."""
+
+    __slots__ = ("round", "slot")
+
+    def __init__(self, round: Round, slot: int) -> None:
+        self.round, self.slot = round, slot
+
+    def tie(self, node: Any) -> None:
+        """Make the nodes behind `node`."""
+        _, _, edges, numbers, *_ = self.round.tails.templates[self.slot]
+        node.numbers = list(numbers)
+        node.edges = [None if edge is None else self.round.leaves[edge[1]]
+                      if edge[0] == EXTERNAL else self.round.node(edge[1]) for edge in edges]

@@ -1,0 +1,84 @@
+"""Loops run twice in one process, immediately and recorded, and compared step by step."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+import kkori as torch
+from kkori.run import hot
+
+
+class Log:
+    """What a loop saw: numbers to be equal but for rounding, everything else exactly."""
+
+    def __init__(self):
+        self.seen = []
+
+    def __call__(self, *values):
+        self.seen += [self.plain(value) for value in values]
+
+    def plain(self, value):
+        if isinstance(value, torch.Tensor):
+            return ("tensor", tuple(value.shape), value.stride(), str(value.dtype),
+                    value.requires_grad, value.is_leaf, value._version,
+                    np.array(value.detach().numpy(), copy=True))
+        if isinstance(value, np.ndarray):
+            return ("array", value.shape, np.array(value, copy=True))
+        if isinstance(value, (list, tuple)):
+            return [self.plain(item) for item in value]
+        if isinstance(value, dict):
+            return [(key, self.plain(item)) for key, item in value.items()]
+        return value
+
+
+def same(one, two, where):
+    assert type(one) is type(two), (where, one, two)
+    if isinstance(one, (list, tuple)):
+        assert len(one) == len(two), (where, one, two)
+        for number, (a, b) in enumerate(zip(one, two, strict=True)):
+            same(a, b, (*where, number))
+    elif isinstance(one, np.ndarray):
+        np.testing.assert_allclose(one, two, rtol=2e-4, atol=2e-5, err_msg=str(where))
+    elif isinstance(one, float):
+        assert one == two or math.isnan(one) and math.isnan(two) or math.isclose(
+            one, two, rel_tol=2e-4, abs_tol=2e-5), (where, one, two)
+    else:
+        assert one == two, (where, one, two)
+
+
+def run(loop, on):
+    """What the loop logs, and how many of its rounds were replayed."""
+    before = hot.enabled()
+    hot.set_enabled(on)
+    mine = []
+    start = hot.begin_round
+    hot.begin_round = lambda loop: (mine.append(loop) if loop not in mine else None, start(loop))
+    torch.manual_seed(43052)
+    log = Log()
+    try:
+        loop(log)
+        log(torch.rand(1).item())  # the same random numbers have been drawn
+        rounds = sum(one.tape.counts["rounds"] for one in mine if one.tape is not None)
+        return log.seen, rounds, [one.given_up for one in mine if one.given_up]
+    finally:
+        hot.begin_round = start
+        hot.set_enabled(before)
+
+
+@pytest.fixture
+def compare():
+    """Compare a loop with itself, recorded; returns how many rounds were replayed."""
+    def check(loop, replayed=None):
+        expected, none, _ = run(loop, False)
+        found, rounds, reasons = run(loop, True)
+        assert none == 0
+        assert len(expected) == len(found)
+        for number, (one, two) in enumerate(zip(expected, found, strict=True)):
+            same(one, two, (number,))
+        if replayed is not None:
+            assert rounds >= replayed, (rounds, reasons)
+        return rounds
+    return check
