@@ -45,9 +45,11 @@ class Node:
         saved = _unpack(self) if row.plan else ()
         if row.joint is not None:
             return row.joint(g, *[saved[k] for k in row.joint_picks])
-        return [rule(g, *[saved[k] for k in picks])
-                if edge is not None and rule is not None else None
-                for edge, (rule, picks) in zip(self.edges, row.rules, strict=False)]
+        found: list[Any] = []
+        for edge, (rule, picks) in zip(self.edges, row.rules, strict=False):
+            wanted = edge is not None and rule is not None
+            found.append(rule(g, *map(saved.__getitem__, picks)) if wanted else None)
+        return found
 
     def release(self) -> None:
         """Let go of what was saved; going back through here again is an error from now on."""
@@ -243,7 +245,7 @@ class _Output:
 
     def __init__(self, tensor: Tensor, number: int | None) -> None:
         self.array, self.number = tensor._array, number or 0
-        self.storage = tensor.shared_storage()
+        self.storage = tensor._storage or tensor.shared_storage()
         self.version = self.storage.version
 
     def tensor(self, node: Node) -> Tensor:

@@ -22,6 +22,11 @@ def dot_array(a: Any, b: Any) -> Any:
     """np.dot, in float32 for half precision; a large outer product is a plain multiplication."""
     if a.dtype.itemsize == 2 and a.dtype.kind in "fV":
         return np.dot(a.astype(np.float32), b.astype(np.float32)).astype(a.dtype)
+    return product(a, b)
+
+
+def product(a: Any, b: Any) -> Any:
+    """np.dot for the types that it is good at."""
     if b.size > LONG_ROW and a.ndim == b.ndim == 2 and a.shape[1] == 1:
         return np.multiply(a, b)
     return np.dot(a, b)
@@ -66,7 +71,7 @@ def addmm_array(input: Any, mat1: Any, mat2: Any, beta: Any, alpha: Any) -> Any:
     if mat1.dtype.itemsize == 2 and mat1.dtype.kind in "fV":
         wide = [array.astype(np.float32) for array in (input, mat1, mat2)]
         return addmm_array(wide[0], wide[1], wide[2], beta, alpha).astype(mat1.dtype)
-    found = dot_array(mat1, mat2)
+    found = product(mat1, mat2)
     if alpha != 1:
         found = found * np.asarray(alpha, found.dtype)
     if beta == 0:

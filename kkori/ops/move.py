@@ -30,7 +30,9 @@ def lengths(size: tuple[Any, ...]) -> tuple[int, ...]:
 
 def fill_in(shape: Sequence[int], found: Sequence[int]) -> tuple[int, ...]:
     """`shape` with its -1 worked out; RuntimeError where the elements do not fit."""
-    count = prod(found)
+    count, given = prod(found), prod(shape)
+    if given < 0 and count % given == 0 and min(shape) == -1 and tuple(shape).count(-1) == 1:
+        return tuple([-count // given if n == -1 else n for n in shape])
     for place, length in enumerate(shape):
         if length < -1:
             raise RuntimeError(errors.message(
@@ -38,22 +40,17 @@ def fill_in(shape: Sequence[int], found: Sequence[int]) -> tuple[int, ...]:
                 f"{errors.of_shape(shape)}",
                 fix="a length is a positive number, or once -1: it is then worked out"))
     if -1 not in shape:
-        if prod(shape) != count:
+        if given != count:
             raise invalid_shape(shape, found)
         return tuple(shape)
     if list(shape).count(-1) > 1:
         raise RuntimeError(errors.message("only one dimension can be inferred"))
-    rest = -prod(shape)
-    if rest == 0 and count:
+    if given or count:
         raise invalid_shape(shape, found)
-    if rest == 0:
-        raise RuntimeError(errors.message(
-            f"cannot reshape tensor of 0 elements into shape "
-            f"{errors.of_shape(shape)} because the unspecified dimension size -1 "
-            "can be any value and is ambiguous"))
-    if count % rest:
-        raise invalid_shape(shape, found)
-    return tuple(count // rest if n == -1 else n for n in shape)
+    raise RuntimeError(errors.message(
+        f"cannot reshape tensor of 0 elements into shape "
+        f"{errors.of_shape(shape)} because the unspecified dimension size -1 "
+        "can be any value and is ambiguous"))
 
 
 def invalid_shape(shape: Sequence[int], found: Sequence[int]) -> RuntimeError:

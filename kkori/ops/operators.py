@@ -75,7 +75,7 @@ def _division_of(self: Tensor, other: Any) -> Any:
 
 # symbol: run, run with operands swapped, in-place method
 OPERATORS: dict[str, tuple[Any, Any, str]] = {
-    "add": (_add, _swapped(_add), "add_"),
+    "add": (_add, _add, "add_"),
     "sub": (_subtraction(_sub), _subtraction(_rsub), "sub_"),
     "truediv": (_div, _division_of, "div_"),
     "pow": (_power, _power_of, "pow_"),
@@ -83,9 +83,11 @@ OPERATORS: dict[str, tuple[Any, Any, str]] = {
 PLAIN_OPERATORS = {"mul": mul, "floordiv": floor_divide, "mod": remainder, "and": bitwise_and,
                    "or": bitwise_or, "xor": bitwise_xor, "lshift": bitwise_left_shift,
                    "rshift": bitwise_right_shift}
+COMMUTATIVE = ("mul", "and", "or", "xor")  # the tensor is then the first operand, as in PyTorch
 for _symbol, _function in PLAIN_OPERATORS.items():
     _run = _function.run
-    OPERATORS[_symbol] = (_run, _swapped(_run), _function.__name__ + "_")
+    _other_side = _run if _symbol in COMMUTATIVE else _swapped(_run)
+    OPERATORS[_symbol] = (_run, _other_side, _function.__name__ + "_")
 for _symbol, (_forward, _backward, _in_place_name) in OPERATORS.items():
     METHODS[f"__{_symbol}__"] = _forward
     METHODS[f"__r{_symbol}__"] = _backward

@@ -74,7 +74,8 @@ def sum_gradient(g: Tensor, input_shape: Any, axes: Any, keepdim: bool) -> Tenso
 
 
 _sum = op("sum", sum_array, {"input": sum_gradient}, node="SumBackward1")
-_sum_all = op("sum_all", lambda input: sum_array(input, None, False),
+_sum_all = op("sum_all", lambda input: np.add.reduce(input, axis=None) if input.itemsize > 2
+              else sum_array(input, None, False),
               {"input": lambda g, input_shape: _expand(g, input_shape)}, node="SumBackward0")
 
 
@@ -113,7 +114,9 @@ def to_type(input: Tensor, dtype: Any) -> Tensor:
 
 def counted(input: Tensor, dtype: Any) -> Tensor:
     """Sums of truth values and small integers are int64."""
-    if dtype is None and input._array.dtype.kind in "biu":
+    if dtype is None:
+        if input._array.dtype.kind not in "biu":
+            return input
         dtype = types.int64
     return to_type(input, dtype)
 
@@ -516,7 +519,7 @@ def sum_to_size(input: Tensor, *size: Any) -> Tensor:
     shape = size[0] if len(size) == 1 and not isinstance(size[0], int) else size
     found = input._array.shape
     extra = len(found) - len(shape)
-    if extra > 0 and found[extra:] == shape:  # only whole dimensions too many
+    if extra > 0 and found[extra:] == tuple(shape):  # only whole dimensions too many
         return _sum(input, tuple(range(extra)), False)
     axes = tuple(range(extra)) + tuple(
         d + extra for d, n in enumerate(shape) if n == 1 and found[d + extra] != 1)
@@ -525,8 +528,6 @@ def sum_to_size(input: Tensor, *size: Any) -> Tensor:
         raise RuntimeError(
             f"size {{{errors.of_shape(shape)}}} is not expandable to size "
             f"{{{errors.of_shape(found)}}}.")
-    if axes and axes[-1] < extra:  # whole dimensions go, none stays as 1
-        return _sum(input, axes, False)
     if axes:
         input = _sum(input, axes, True)
     return input.reshape(tuple(shape)) if extra else input
