@@ -99,7 +99,7 @@ def exact_of(name, mp):
     special = {"exp2": lambda x: mp.mpf(2) ** x, "log2": lambda x: mp.log(x) / mp.log(2),
                "sigmoid": lambda x: 1 / (1 + mp.exp(-x)), "rsqrt": lambda x: 1 / mp.sqrt(x),
                "reciprocal": lambda x: 1 / x, "pow": lambda x, y: x**y}
-    return special.get(name) or getattr(mp, name)
+    return special.get(name.removesuffix("_normal")) or getattr(mp, name)
 
 
 @pytest.mark.parametrize("name", BOUNDS)
@@ -117,6 +117,7 @@ def test_float64_error_bounds(name, target):
     assert worst <= BOUNDS[name][3]
 
 
+FLUSHED = ("sigmoid_normal",)  # give 0 for what would be a denormal
 EDGES = [0.0, -0.0, math.inf, -math.inf, math.nan, 1.0, -1.0, 0.5, -2.0, 2.0, 3.0, 1e-45, -1e-45,
          1e-40, -1e-40, 1.1754944e-38, -1.1754944e-38, 3.4028235e38, -3.4028235e38, 88.8, -87.5,
          -103.9, -104.1, 128.0, -149.0, -150.5, 20.0, -20.0, 1e-8, -1e-8, 16777217.0, -16777219.0]
@@ -136,6 +137,8 @@ def test_special_values(name, target):
     expected = BOUNDS[name][0](x.astype(np.float64)).astype(np.float32)
     got = apply(name, target, x)
     denormal = (abs(expected) < 2.0**-126) & (expected != 0)
+    if name in FLUSHED:
+        expected[denormal] = 0
     np.testing.assert_allclose(got[denormal], expected[denormal], atol=2.9e-45)
     same_values(got[~denormal], expected[~denormal], 1e-6)
 
@@ -152,6 +155,8 @@ def test_special_values_of_doubles(name, target):
     expected = BOUNDS[name][0](x)
     got = apply(name, target, x)
     denormal = (abs(expected) < 2.0**-1022) & (expected != 0)
+    if name in FLUSHED:
+        expected[denormal] = 0
     np.testing.assert_allclose(got[denormal], expected[denormal], atol=1e-323)
     same_values(got[~denormal], expected[~denormal], 2e-15)
 
