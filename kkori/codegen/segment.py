@@ -8,7 +8,9 @@ Read `build` first: it is the table of contents.
 from __future__ import annotations
 
 import ctypes
-import sys
+from math import prod
+from operator import is_
+from sys import getrefcount
 from typing import Any
 
 import numpy as np
@@ -208,18 +210,35 @@ class Segment:
     def prepare(self, buffers: Buffers) -> None:
         """Hidden buffers, places of outputs, and what is left to copy at the end."""
         self.made: dict[Value, np.ndarray] = {}
-        wanted = {base(self.slots[slot]) for slot in self.program.outputs}
-        self.fresh = []  # (value, place, spare array): seen by the caller, made when needed
+        shapes = self.shapes()
+        self.fresh = []  # (value, shape, type, place): seen by the caller, made when needed
         for value in self.schedule.stored:
-            place = buffers.places[value]
             if value in buffers.aliases:
                 continue
-            self.made[value] = array = np.empty(value.shape, NUMPY[value.dtype])
-            self.context[place] = array.__array_interface__["data"][0]
-            if value in wanted:
-                self.fresh.append((value, place))
+            item = value, shapes.get(value, value.shape), NUMPY[value.dtype], buffers.places[value]
+            self.make(*item)
+            if value in shapes:
+                self.fresh.append(item)
         self.copies = [(number, self.slots[slot]) for number, slot in self.program.writes
                        if base(self.slots[slot]) not in buffers.aliases]
+
+    def shapes(self) -> dict[Value, tuple[int, ...]]:
+        """What the caller sees of stored values, and in which shape: then no view is needed."""
+        found: dict[Value, tuple[int, ...]] = {}
+        self.plain: list[Value | None] = []  # for each output, what is handed out as it is
+        for slot in self.program.outputs:
+            value = self.slots[slot]
+            inner = base(value)
+            direct = inner.kind != "input" and inner not in found and in_order(value)
+            self.plain.append(inner if direct else None)
+            if inner.kind != "input":
+                found.setdefault(inner, value.shape if direct else inner.shape)
+        return found
+
+    def make(self, value: Value, shape: tuple[int, ...], kind: Any, place: int) -> None:
+        """A new array for a value."""
+        self.made[value] = array = np.empty(shape, kind)
+        self.context[place] = address_of(array)
 
     def run(self, arrays: list[np.ndarray], numbers: list[float]) -> list[np.ndarray]:
         """Compute the outputs, and overwrite the inputs that the program writes."""
@@ -229,16 +248,18 @@ class Segment:
 
     def compute(self, arrays: list[np.ndarray], numbers: list[float]) -> list[np.ndarray]:
         """Compute everything that is not written in place by the loops themselves."""
-        self.point_at(arrays)
-        for number, value in enumerate(numbers):
-            self.numbers[number] = value  # type: ignore[index]
-        for value, place in self.fresh:
+        if not all(map(is_, arrays, self.inputs)):
+            self.point_at(arrays)
+        if numbers:
+            self.numbers[:] = numbers  # type: ignore[index]
+        made = self.made
+        for item in self.fresh:
             # free if only `made` and the call hold it: then it can be filled again
-            if sys.getrefcount(self.made[value]) > 2:
-                self.made[value] = array = np.empty(value.shape, NUMPY[value.dtype])
-                self.context[place] = array.__array_interface__["data"][0]
+            if getrefcount(made[item[0]]) > 2:
+                self.make(*item)
         self.run_stages()
-        return [self.output(self.slots[slot]) for slot in self.program.outputs]
+        return [made[value] if value is not None else self.output(self.slots[slot])
+                for value, slot in zip(self.plain, self.program.outputs, strict=True)]
 
     def point_at(self, arrays: list[np.ndarray]) -> None:
         """Addresses of the inputs; those of the same arrays as before are known."""
@@ -246,7 +267,7 @@ class Segment:
         for number, array in enumerate(arrays):
             if array is not known[number]:
                 known[number] = array
-                self.context[number] = array.__array_interface__["data"][0]
+                self.context[number] = address_of(array)
 
     def use_threads(self, threads: int) -> None:
         """Cut the nests that are worth it for so many threads."""
@@ -278,19 +299,13 @@ class Segment:
 
     def output(self, value: Value) -> np.ndarray:
         """An array of its own for the caller."""
-        found = self.made.get(value)
-        if found is not None:
-            return found
-        shown = self.array(value)
-        inner = self.made.get(base(value))
-        if inner is not None and shown.flags.c_contiguous and shown.flags.writeable:
-            return inner.reshape(value.shape)
-        return np.array(shown, order="C")
+        return np.array(self.array(value), order="C")
 
     def array(self, value: Value) -> Any:
         """The array of a stored value, an input, or a view of either."""
         inner = base(value)
-        found = self.inputs[inner.attr] if inner.kind == "input" else self.made[inner]
+        found = self.inputs[inner.attr] if inner.kind == "input" else self.made[inner].reshape(
+            inner.shape)
         if inner is value:
             return found
         kept = [k for k, d in enumerate(value.attr) if d is not None]
@@ -307,3 +322,16 @@ class Segment:
             np.dot(parts[0], parts[1], out=self.made[value])
         else:
             self.made[value][...] = parts[0].reshape(value.shape)
+
+
+def in_order(value: Value) -> bool:
+    """Whether a value's elements are those of what it shows, each once and in the same order."""
+    if value.kind != "view":
+        return True
+    follows = [d for d in value.attr if d is not None]
+    return follows == sorted(follows) and prod(value.shape) == prod(value.args[0].shape)
+
+
+def address_of(array: np.ndarray) -> int:
+    """Where an array begins."""
+    return int(array.__array_interface__["data"][0])
