@@ -77,6 +77,15 @@ def atan_rest(z):
     return sum(mpf(-1) ** (n + 1) * z**n / (2 * n + 3) for n in range(120))
 
 
+def asin_rest(z):
+    """(asin(s) / s - 1) / z with z = s*s."""
+    term, total = mpf(1) / 6, mpf(0)
+    for n in range(1, 140):
+        total += term
+        term *= z * (2 * n + 1) ** 2 / mpf((2 * n + 2) * (2 * n + 3))
+    return total
+
+
 def tail_of(form):
     """-log(erfc(x)) over the middle of erf's range, from its edge: no large terms cancel there."""
     return lambda t: -mpmath.log(mpmath.erfc(EDGE_ERF[form] + t))
@@ -110,6 +119,8 @@ def fits():
         yield "erf_tail", form, tail_of(form), mpf(0), end, tail_weight(form), degree
     for form, degree in (("float", 4), ("double", 11)):
         yield "atan", form, atan_rest, mpf(0), tan2, lambda z: z, degree
+    for form, degree in (("float", 4), ("double", 11)):
+        yield "asin", form, asin_rest, mpf(0), mpf("0.25"), lambda z: z, degree
 
 
 def rounded(value, form):

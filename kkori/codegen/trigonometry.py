@@ -1,4 +1,4 @@
-"""sin and cos of vectors: reduction by pi/2 for ordinary arguments, and for very large ones.
+"""sin, cos and tan of vectors: reduction by pi/2 for ordinary arguments, and for very large ones.
 
 Ordinary arguments lose multiples of pi/2, which is held in three or four parts. That fails where
 the multiple has too many bits; then some lanes leave the straight path, and integer arithmetic on
@@ -15,7 +15,7 @@ from typing import NamedTuple
 from kkori.codegen.coefficients import POLYNOMIALS
 from kkori.codegen.text import Function, Module, Type, Value, type_of
 
-__all__ = ["cosine", "sine"]
+__all__ = ["cosine", "sine", "tangent"]
 
 
 class Reduction(NamedTuple):
@@ -190,3 +190,15 @@ def cosine(x: Value) -> Value:
     """cos x."""
     r, q = _reduce(x)
     return _turned(r, q + 1)
+
+
+def tangent(x: Value) -> Value:
+    """tan x: sine over cosine of the same remainder, or the negative inverse of that."""
+    f = x.function
+    r, q = _reduce(x)
+    square = r * r
+    upper, lower = _sine_polynomial(r, square), _cosine_polynomial(square)
+    odd = f.compare("!=", q & 1, 0)
+    result = f.select(odd, -lower, upper) / f.select(odd, upper, lower)
+    size = f.intrinsic("llvm.fabs", x.type, x)
+    return f.select(size < 2.0 ** -(REDUCTIONS[x.type.scalar].mantissa // 2 + 2), x, result)

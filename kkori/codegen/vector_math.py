@@ -14,6 +14,7 @@ really called. A call costs 5 to 8 % alone in a loop, and spills every live vect
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -21,7 +22,7 @@ from typing import NamedTuple
 from kkori.codegen.coefficients import ERF_EDGE, ERF_LAST, POLYNOMIALS
 from kkori.codegen.target import Target
 from kkori.codegen.text import Function, Module, Value, type_of
-from kkori.codegen.trigonometry import cosine, sine
+from kkori.codegen.trigonometry import cosine, sine, tangent
 
 __all__ = ["FUNCTIONS", "Definition", "define", "emit", "inline"]
 
@@ -36,6 +37,8 @@ class Format(NamedTuple):
     bias: int
     ln2: tuple[float, float]  # high part times any exponent is exact; high + low
     log2e: tuple[float, float]  # 1 / ln 2, likewise in two parts
+    log10e: tuple[float, float]  # 1 / ln 10
+    log10_2: tuple[float, float]
     exp_range: tuple[float, float]  # beyond these exp is 0 or inf
     exp2_range: tuple[float, float]
     tiny: float  # smallest normal number
@@ -57,9 +60,13 @@ class Format(NamedTuple):
 FORMATS = {
     "float": Format(23, 127, (0.693359375, -0.00021219444005469057),
                     (1.44269502162933349609375, 1.92596303351e-8),
+                    (0.4342944920063019, -1.0103050052231683e-08),
+                    (0.301025390625, 4.605039066518657e-06),
                     (-104.5, 89.0), (-151.0, 129.0), 2.0**-126, 2.0**-13, -20.0, 20.0),
     "double": Format(52, 1023, (0.693147180369123816490, 1.90821492927058770002e-10),
                      (1.44269504088896338700, 2.03552737409310331e-17),
+                     (0.4342944819032518, 1.098319650216765e-17),
+                     (0.301029995663157, 8.241712586023572e-13),
                      (-746.0, 710.0), (-1076.0, 1025.0), 2.0**-1022, 2.0**-28, -40.0, 44.0),
 }
 
@@ -123,7 +130,7 @@ def with_sign_of(x: Value, sign: Value) -> Value:
 # --- exponentials -------------------------------------------------------------------------------
 
 
-def _split_exp(x: Value) -> tuple[Value, Value, Value]:
+def split_exp(x: Value) -> tuple[Value, Value, Value]:
     """x = n ln 2 + r: n, its shifted form, and exp(r) - 1."""
     f, form = x.function, _format(x)
     n, shifted = nearest(x * (1 / LN2))
@@ -134,13 +141,13 @@ def _split_exp(x: Value) -> tuple[Value, Value, Value]:
 
 def exp(x: Value) -> Value:
     """e**x."""
-    n, _, less_one = _split_exp(between(x, *_format(x).exp_range))
+    n, _, less_one = split_exp(between(x, *_format(x).exp_range))
     return scaled(less_one + 1, n)
 
 
 def _exp_normal(x: Value) -> Value:
     """e**x where that is a normal number: one scaling instead of two."""
-    _, shifted, less_one = _split_exp(x)
+    _, shifted, less_one = split_exp(x)
     return (less_one + 1) * power_of_two(shifted)
 
 
@@ -154,7 +161,7 @@ def exp2(x: Value) -> Value:
 
 def _expm1_between(x: Value) -> Value:
     """e**x - 1 where e**x is a normal number."""
-    _, shifted, less_one = _split_exp(x)
+    _, shifted, less_one = split_exp(x)
     scale = power_of_two(shifted)
     return x.function.fma(scale, less_one, scale - 1)
 
@@ -162,7 +169,7 @@ def _expm1_between(x: Value) -> Value:
 def expm1(x: Value) -> Value:
     """e**x - 1. The scale is halved meanwhile, as 2**n may overflow where the result does not."""
     f, form = x.function, _format(x)
-    n, _, less_one = _split_exp(between(x, form.expm1_low, form.exp_range[1]))
+    n, _, less_one = split_exp(between(x, form.expm1_low, form.exp_range[1]))
     half = power_of_two(nearest(n - 1)[1])
     result = f.fma(half, less_one, half - 0.5) * 2
     return f.select(absolute(x) < 2.0 ** -(form.mantissa + 2), x, result)
@@ -253,6 +260,18 @@ def log2(x: Value) -> Value:
     return log_special(x, e + less + f.fma(part, form.log2e[0], rest))
 
 
+def log10(x: Value) -> Value:
+    """Logarithm to base 10."""
+    f, form = x.function, _format(x)
+    lifted, less = normal(x)
+    e, m = split_log(lifted)
+    e, part = e + less, m - 1
+    log10e, low = form.log10e
+    rest = f.fma(_log_near_one(part), log10e, part * low)
+    rest = f.fma(e, form.log10_2[1], rest)
+    return log_special(x, f.fma(e, form.log10_2[0], f.fma(part, log10e, rest)))
+
+
 def log1p(x: Value) -> Value:
     """log(1 + x). What rounding 1 + x lost is added to its significand."""
     f, form = x.function, _format(x)
@@ -321,19 +340,27 @@ def reciprocal(x: Value) -> Value:
     return 1 / x
 
 
-def pow(x: Value, y: Value) -> Value:
-    """x**y, see `power`."""
-    from kkori.codegen.power import power
-
-    return power(x, y)
+def _elsewhere(room: str, name: str) -> Callable[..., Value]:
+    """A function of a file that is built on this one; it is imported when used."""
+    def write(*values: Value) -> Value:
+        module = importlib.import_module(f"kkori.codegen.{room}")
+        result: Value = getattr(module, name)(*values)
+        return result
+    return write
 
 
 FUNCTIONS: dict[str, tuple[int, Callable[..., Value]]] = {
     "exp": (1, exp), "exp2": (1, exp2), "expm1": (1, expm1), "log": (1, log), "log2": (1, log2),
+    "log10": (1, log10),
     "log1p": (1, log1p), "tanh": (1, tanh), "sigmoid": (1, sigmoid),
     "sigmoid_normal": (1, sigmoid_normal), "sin": (1, sine),
     "cos": (1, cosine), "erf": (1, erf), "atan": (1, atan), "sqrt": (1, sqrt),
-    "rsqrt": (1, rsqrt), "reciprocal": (1, reciprocal), "pow": (2, pow),
+    "rsqrt": (1, rsqrt), "reciprocal": (1, reciprocal), "pow": (2, _elsewhere("power", "power")),
+    "tan": (1, tangent), "asin": (1, _elsewhere("arcs", "asin")),
+    "acos": (1, _elsewhere("arcs", "acos")), "round": (1, _elsewhere("rounding", "nearest_even")),
+    **{name: (1, _elsewhere("rounding", name)) for name in ("floor", "ceil", "trunc")},
+    **{name: (1, _elsewhere("hyperbolic", name))
+       for name in ("sinh", "cosh", "asinh", "acosh", "atanh")},
 }
 
 

@@ -32,6 +32,19 @@ BOUNDS = {
     "sqrt": (np.sqrt, (0, 1e30), 0.501, 0.501),
     "rsqrt": (lambda x: 1 / np.sqrt(x), (0, 1e30), 1.5, 1.5),
     "reciprocal": (np.reciprocal, (-10, 10), 0.501, 0.501),
+    "log10": (np.log10, (0, 1e38), 2.0, 1.5),
+    "tan": (np.tan, (-100, 100), 3.3, 3.0),
+    "asin": (np.arcsin, (-1, 1), 1.8, 1.4),
+    "acos": (np.arccos, (-1, 1), 1.3, 1.2),
+    "sinh": (np.sinh, (-89.4, 89.4), 2.2, 1.8),
+    "cosh": (np.cosh, (-89.4, 89.4), 1.6, 1.2),
+    "asinh": (np.arcsinh, (-1e6, 1e6), 2.0, 1.4),
+    "acosh": (np.arccosh, (1, 1e6), 2.1, 1.4),
+    "atanh": (np.arctanh, (-1, 1), 2.1, 1.5),
+    "floor": (np.floor, (-1e9, 1e9), 0, 0),
+    "ceil": (np.ceil, (-1e9, 1e9), 0, 0),
+    "trunc": (np.trunc, (-1e9, 1e9), 0, 0),
+    "round": (np.rint, (-1e9, 1e9), 0, 0),
     "pow": (np.power, None, 0.6, 1.2),
 }
 SCALARS = {"float": np.float32, "double": np.float64}
@@ -82,7 +95,7 @@ def arguments(name, dtype, count=16000):
     small = random.choice([-1.0, 1.0], count) * np.exp(random.uniform(-80, 0, count))
     x = np.concatenate([random.uniform(low, high, count),
                         random.uniform(max(low, -2), min(high, 2), count), small])
-    x = abs(x) if low == 0 else x
+    x = low + abs(x) if low >= 0 else x
     x = x.astype(dtype)
     return (x[x > low],)
 
@@ -96,7 +109,8 @@ def test_float32_error_bounds(name, target):
 
 
 def exact_of(name, mp):
-    special = {"exp2": lambda x: mp.mpf(2) ** x, "log2": lambda x: mp.log(x) / mp.log(2),
+    special = {"round": mp.nint, "trunc": lambda x: mp.sign(x) * mp.floor(abs(x)),
+               "exp2": lambda x: mp.mpf(2) ** x, "log2": lambda x: mp.log(x) / mp.log(2),
                "sigmoid": lambda x: 1 / (1 + mp.exp(-x)), "rsqrt": lambda x: 1 / mp.sqrt(x),
                "reciprocal": lambda x: 1 / x, "pow": lambda x, y: x**y}
     return special.get(name.removesuffix("_normal")) or getattr(mp, name)
