@@ -59,10 +59,14 @@ class Value:
 
 
 class Graph:
-    """Makes values, each only once. With `one_axis` sums go along one axis at a time."""
+    """Makes values, each only once. With `one_axis` sums go along one axis at a time.
+
+    `doubts` are numbers that must not be NaN: otherwise an array rule may have to raise an error.
+    """
 
     def __init__(self, one_axis: bool = False) -> None:
         self.one_axis = one_axis
+        self.doubts: list[Value] = []
         self.values: list[Value] = []
         self._known: dict[Any, Value] = {}
 

@@ -90,7 +90,9 @@ def binary_cross_entropy(x: Term, target: Term, weight: Any, reduction: str) -> 
     """-(t log x + (1 - t) log(1 - x)), logarithms no lower than -100."""
     rest = largest(log1p(-x), SMALLEST_LOG)
     found = -((largest(x.do("log"), SMALLEST_LOG) - rest) * target + rest)
-    return collect(found if weight is None else found * weight, reduction)
+    result = collect(found if weight is None else found * weight, reduction)
+    x.graph.doubts.append(collect(result, "sum").value)  # NaN for an input outside [0, 1]
+    return result
 
 
 @formula("binary_cross_entropy_backward")

@@ -8,7 +8,7 @@ Read `build` first: it is the table of contents.
 from __future__ import annotations
 
 import ctypes
-from math import prod
+from math import isnan, prod
 from operator import is_
 from sys import getrefcount
 from typing import Any
@@ -33,7 +33,7 @@ from kkori.codegen.schedule import Call, Nest, Plan, base, own_address, plan, re
 from kkori.codegen.target import Target, current
 from kkori.core.threads import get_num_threads
 
-__all__ = ["Segment", "build"]
+__all__ = ["Doubtful", "Segment", "build"]
 
 
 def build(program: Program, target: Target | None = None) -> Segment | None:
@@ -54,16 +54,20 @@ def build_once(program: Program, graph: Graph, target: Target) -> Segment | None
     slots = lower(program, graph)
     if slots is None:
         return None
+    if not program.writes:
+        graph.doubts = []
     roots = [slots[slot] for slot in (*program.outputs, *(slot for _, slot in program.writes))]
+    roots += graph.doubts
     check(roots)
     schedule = plan(roots)
     buffers = place_buffers(program, graph, schedule, slots)
     native = Native(schedule, buffers, program.numbers, target)
     code = compile_text(native.text, native.names, target)
-    return Segment(program, slots, schedule, buffers, code, native)
+    return Segment(program, slots, schedule, buffers, code, native, graph.doubts)
 
 
-REFUSING = {"binary_cross_entropy"}  # rows that may raise once their result is known
+class Doubtful(Exception):
+    """A number is NaN that must not be: the round has to be run by array rules, which raise."""
 
 
 def place_buffers(program: Program, graph: Graph, schedule: Plan,
@@ -79,10 +83,9 @@ def place_buffers(program: Program, graph: Graph, schedule: Plan,
     for value, spec in zip(inputs, program.inputs, strict=True):
         buffers.add(value, spec.strides)
     outputs = {base(slots[slot]) for slot in program.outputs}
-    refusing = any(step.row in REFUSING for step in program.steps)
     for number, slot in program.writes:
         value = slots[slot]
-        if not refusing and value in schedule.stored and value not in outputs and (
+        if not graph.doubts and value in schedule.stored and value not in outputs and (
                 value not in buffers.places) and (
                 in_place(inputs[number], value, schedule)):
             buffers.share(value, inputs[number])
@@ -193,9 +196,12 @@ class Segment:
     nobody sees, their addresses, and the addresses of inputs that are the same arrays as before.
     """
 
+    Doubtful = Doubtful
+
     def __init__(self, program: Program, slots: dict[int, Value], schedule: Plan,
-                 buffers: Buffers, code: Any, native: Native) -> None:
+                 buffers: Buffers, code: Any, native: Native, doubts: list[Value]) -> None:
         self.program, self.slots, self.schedule = program, slots, schedule
+        self.doubts = doubts
         self.code, self.native, self.threads = code, native, 0
         self.functions = [code.function(name, None, ctypes.c_void_p) for name in native.names]
         count = buffers.count
@@ -247,7 +253,10 @@ class Segment:
         return outputs
 
     def compute(self, arrays: list[np.ndarray], numbers: list[float]) -> list[np.ndarray]:
-        """Compute everything that is not written in place by the loops themselves."""
+        """Compute everything that is not written in place by the loops themselves.
+
+        Raises `Doubtful`, with nothing overwritten, where an array rule might raise an error.
+        """
         if not all(map(is_, arrays, self.inputs)):
             self.point_at(arrays)
         if numbers:
@@ -258,6 +267,9 @@ class Segment:
             if getrefcount(made[item[0]]) > 2:
                 self.make(*item)
         self.run_stages()
+        for value in self.doubts:
+            if isnan(self.array(value).item()):
+                raise Doubtful
         return [made[value] if value is not None else self.output(self.slots[slot])
                 for value, slot in zip(self.plain, self.program.outputs, strict=True)]
 

@@ -201,7 +201,10 @@ def run_round(tape: Tape, entry: Entry, optimizer: Any) -> bool:
     except Unbuildable as reason:
         give_up(loop_of(optimizer), str(reason))
         return False
-    outputs = runner.compute(arrays, numbers)
+    try:
+        outputs = runner.compute(arrays, numbers)
+    except runner.Doubtful:  # nothing has been overwritten; an array rule may have something to say
+        return False
     keep(tape, held, dict(zip(live, outputs, strict=True)), update.tails)
     runner.commit()
     update.counted(optimizer)

@@ -124,3 +124,20 @@ def test_nan_and_infinity_keep_their_meaning():
     value, gradient = build(add.program).run([array], [])
     np.testing.assert_array_equal(value, np.maximum(array, 0))
     np.testing.assert_array_equal(gradient, np.where(np.maximum(array, 0) <= 0, 0, array))
+
+
+def test_nothing_is_overwritten_where_a_rule_would_raise():
+    add = Recorder((6, 1), (6, 1))
+    x, t = ("input", 0), ("input", 1)
+    loss = add("binary_cross_entropy", x, t, None, "mean")
+    add.program.outputs = [loss[1]]
+    add.program.writes = [(0, add("mul", x, 0.5)[1])]
+    segment = build(add.program)
+    good = np.full((6, 1), 0.5, np.float32)
+    bad, target = good.copy(), np.ones((6, 1), np.float32)
+    bad[3] = 1.5
+    with pytest.raises(segment.Doubtful):
+        segment.run([bad, target], [])
+    assert bad[0] == 0.5 and bad[3] == 1.5
+    (found,) = segment.run([good, target], [])
+    assert found == pytest.approx(np.log(2)) and good[0] == 0.25
