@@ -81,8 +81,9 @@ class Node:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_saved_") and name != "_saved_tensors":
             return _saved_by_name(self, name[len("_saved_"):])
-        if name in ("edges", "numbers"):  # of a replayed round: tied when somebody asks
-            self.origin.tie(self)
+        if name in Node.__slots__ and name not in ("metadata", "origin"):
+            from kkori.run.tails import fill
+            fill(self)  # of a replayed round: made when somebody asks
             return getattr(self, name)
         if name == "metadata":
             self.metadata: dict[Any, Any] = {}

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from kkori.autograd.mode import before_write
 from kkori.autograd.views import overwrite
 from kkori.ops import rearrange
 from kkori.ops.convert import readable
@@ -14,7 +15,6 @@ from kkori.ops.create import empty_strided, legacy_tensor
 from kkori.ops.move import lengths
 from kkori.ops.strided import as_strided
 from kkori.ops.table import METHODS, TORCH, method, public
-from kkori.autograd.mode import before_write
 from kkori.tensor import Tensor, share, wrap
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from kkori.autograd.mode import before_write
 from kkori.core import errors
 from kkori.ops.direct import direct
 from kkori.ops.table import public
-from kkori.autograd.mode import before_write
 from kkori.tensor import Tensor
 
 

@@ -184,7 +184,6 @@ def finish_recording(loop: Loop, tape: Tape, optimizer: Any) -> None:
 
 def run_round(tape: Tape, entry: Entry, optimizer: Any) -> bool:
     """Compute a whole round; False, with nothing changed, where that is not possible."""
-    from kkori.run.update import Unbuildable
     update = entry.runner
     numbers = update.numbers(optimizer, tape)
     if numbers is None:
@@ -196,10 +195,9 @@ def run_round(tape: Tape, entry: Entry, optimizer: Any) -> bool:
     if held is None:
         return False
     live = sorted(held - update.trace.views) if held else []
-    try:
-        runner = update.runner(tuple(live))
-    except Unbuildable as reason:
-        give_up(loop_of(optimizer), str(reason))
+    runner = update.runner(tuple(live))
+    if runner is None:
+        give_up(loop_of(optimizer), update.failure)
         return False
     try:
         outputs = runner.compute(arrays, numbers)
@@ -309,6 +307,7 @@ def _calibrate() -> None:
     tape, entry = Tape(), Entry("op", None)
     entry.slots, entry.stubs = [0], [None]
     entry.promises = [promise_class(np.zeros(1), 0, False)]
+    entry.results = [(entry.promises[0], None)]
     tape.promise(entry)
     found = []
     for place in (0, 1):

@@ -7,6 +7,7 @@ it are made when somebody asks for them, from what the recorded round looked lik
 from __future__ import annotations
 
 from typing import Any
+from weakref import ref
 
 from kkori.autograd.graph import _next_number
 from kkori.run.tape import EXTERNAL, SLOT, Entry
@@ -66,7 +67,7 @@ class Tails:
 
 
 class Round:
-    """The nodes of one replayed round, each made once."""
+    """The nodes of one replayed round, each made once; it holds none of them."""
 
     __slots__ = ("tails", "leaves", "nodes", "sequence")
 
@@ -78,31 +79,28 @@ class Round:
     def hang(self, tensor: Tensor, slot: int) -> None:
         """Give a kept result its node."""
         first, number = self.tails.first[slot]
-        tensor._node, tensor._output_nr = self.node(first), number
+        tensor._node = self.node(first)
+        if number:
+            tensor._output_nr = number
 
     def node(self, slot: int) -> Any:
-        found = self.nodes.get(slot)
+        """The node of an operation; it is filled when somebody asks for something of it."""
+        held = self.nodes.get(slot)
+        found = None if held is None else held()
         if found is None:
-            kind, row, _, _, shape, element, saved, versions, depth = self.tails.templates[slot]
-            found = self.nodes[slot] = _new(kind)
-            found.row, found.shape, found.kind, found.saved = row, shape, element, saved
-            found.hooks = found.prehooks = found.keepers = None
-            found.versions, found.origin = versions, Origin(self, slot)
-            found.sequence = self.sequence + depth / 4096  # between this round's and the next's
+            found = _new(self.tails.templates[slot][0])
+            self.nodes[slot] = ref(found)
+            found.origin = self, slot
         return found
 
 
-class Origin:
-    """Where a node's edges are found when they are needed."""
-
-    __slots__ = ("round", "slot")
-
-    def __init__(self, round: Round, slot: int) -> None:
-        self.round, self.slot = round, slot
-
-    def tie(self, node: Any) -> None:
-        """Make the nodes behind `node`."""
-        _, _, edges, numbers, *_ = self.round.tails.templates[self.slot]
-        node.numbers = list(numbers)
-        node.edges = [None if edge is None else self.round.leaves[edge[1]]
-                      if edge[0] == EXTERNAL else self.round.node(edge[1]) for edge in edges]
+def fill(node: Any) -> None:
+    """Give a node of a replayed round everything that nodes have."""
+    round, slot = node.origin
+    _, row, edges, numbers, shape, kind, saved, versions, depth = round.tails.templates[slot]
+    node.row, node.shape, node.kind, node.saved, node.versions = row, shape, kind, saved, versions
+    node.hooks = node.prehooks = node.keepers = None
+    node.sequence = round.sequence + depth / 4096  # between this round's and the next's
+    node.numbers = list(numbers)
+    node.edges = [None if edge is None else round.leaves[edge[1]]
+                  if edge[0] == EXTERNAL else round.node(edge[1]) for edge in edges]

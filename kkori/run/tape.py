@@ -41,12 +41,13 @@ class Unrecordable(Exception):
 class Layout:
     """What an external tensor must look like again: type, shape, strides, whether it is a leaf."""
 
-    __slots__ = ("kind", "shape", "strides", "needs", "viewed")
+    __slots__ = ("kind", "shape", "strides", "needs", "viewed", "last")
 
     def __init__(self, tensor: Tensor) -> None:
         array = tensor._array
         self.kind, self.shape, self.strides = array.dtype, array.shape, array.strides
         self.needs = tensor._requires_grad
+        self.last = weakref.ref(array)  # fitted last time
         self.viewed = False  # somebody may hold a view of it: it cannot be replaced by a copy
 
     def fits(self, tensor: Any) -> bool:
@@ -54,9 +55,15 @@ class Layout:
         if not isinstance(tensor, Tensor):
             return False
         array = tensor._array
-        return (array.__class__ is np.ndarray and array.shape == self.shape
-                and array.dtype == self.kind and array.strides == self.strides
-                and tensor._requires_grad == self.needs and tensor._node is None)
+        if tensor._requires_grad is not self.needs or tensor._node is not None:
+            return False
+        if array is self.last():
+            return True
+        if array.__class__ is np.ndarray and array.shape == self.shape and (
+                array.dtype == self.kind and array.strides == self.strides):
+            self.last = weakref.ref(array)
+            return True
+        return False
 
 
 class Entry:
@@ -64,7 +71,7 @@ class Entry:
 
     __slots__ = ("kind", "row", "call", "patterns", "mode", "slots", "promises", "stubs",
                  "children", "parent", "externals", "slot_count", "layouts", "inner", "leaves",
-                 "depth", "misses", "runner", "several", "view", "looks", "__weakref__")
+                 "depth", "misses", "runner", "several", "view", "looks", "results", "__weakref__")
 
     def __init__(self, kind: str, parent: Entry | None) -> None:
         self.kind = kind
@@ -80,6 +87,7 @@ class Entry:
         self.slots: list[int] = []
         self.promises: list[type[Promise]] = []
         self.stubs: list[Any] = []
+        self.results: list[Any] = []  # promises and stubs, in pairs
         self.inner: list[Any] = []  # of backward(): the operations inside
         self.leaves: list[tuple[int, int]] = []  # of backward(): (external leaf, slot of its grad)
         self.slot_count = parent.slot_count if parent else 0
@@ -117,7 +125,7 @@ class Tape:
     def start_round(self) -> None:
         self.at = self.root
         self.bound: list[Tensor] = []  # externals of this round, in order of appearance
-        self.originals: dict[int, Tensor] = {}  # those of which `bound` has a copy
+        self.originals: dict[int, Any] = {}  # number: external, and its copy in `bound`
         self.pending: list[tuple[Entry, list[Tensor]]] = []
         self.values: dict[Any, Tensor] = {}  # while flushing: what promises have become
         self.forget()
@@ -128,6 +136,7 @@ class Tape:
         self.broken = ""
         self.class_of: dict[int, Any] = {}  # recorded results: id of the array -> (array, class)
         self.external_of: dict[int, Any] = {}  # id of the tensor -> (tensor, number)
+        self.added: list[int] = []  # keys of `external_of` that the current operation has made
         self.nodes: dict[int, Any] = {}  # slot -> node of a recorded result
         self.grown: Any = None  # the first entry that this recording has made, and its parent
         self.inside: Entry | None = None
@@ -139,8 +148,16 @@ class Tape:
         if self.recording:
             return self.record(call, row, args)
         with self.lock:
-            entry = self.find(row, args)
-            if entry is None and self.pending:
+            on = switch.on
+            for entry in self.at.children:
+                if entry.row is row and entry.mode is on:
+                    fresh = self.match(entry.patterns, args)
+                    if fresh is not None:
+                        if fresh:
+                            self.bound += fresh
+                        return self.promise(entry)
+            entry = None
+            if self.pending:
                 others = self.aside(row, args)
                 if others is not None:
                     return self.now(call, others)
@@ -229,22 +246,25 @@ class Tape:
             return tensor
         if layout.needs or layout.viewed or tensor._array.nbytes > MOST_SNAPSHOT:
             return None
-        self.originals[number] = tensor
-        return wrap(tensor._array.copy("K"))
+        copy = wrap(tensor._array.copy("K"))
+        self.originals[number] = tensor, copy
+        return copy
 
     def copied(self, number: int, tensor: Any) -> bool:
         """Whether `tensor` is the one that external `number` is a copy of, unchanged since."""
-        return self.originals.get(number) is tensor and np.array_equal(
-            tensor._array, self.bound[number]._array, equal_nan=True)
+        original, copy = self.originals.get(number, (None, None))
+        return original is tensor and self.bound[number] is copy and np.array_equal(
+            tensor._array, copy._array, equal_nan=True)
 
     def copies_are_true(self) -> bool:
         """Whether NumPy code has left alone what this round has copies of."""
-        return all(self.copied(number, tensor) for number, tensor in self.originals.items())
+        return all(np.array_equal(tensor._array, copy._array, equal_nan=True)
+                   for tensor, copy in self.originals.values() if held_by(self.bound, copy))
 
     def promise(self, entry: Entry) -> Any:
         """Hand out what `entry` will give."""
         tensors = []
-        for kind, stub in zip(entry.promises, entry.stubs, strict=True):
+        for kind, stub in entry.results:
             tensor = _new(Tensor)
             tensor._array = array = kind()
             array.array, array.tape = None, self
@@ -306,9 +326,12 @@ class Tape:
         """Run an operation now, and remember it."""
         found = self.now(call, args)
         if not self.broken and found is not NotImplemented:
+            self.added = []
             try:
                 self.remember(call, row, args, found)
             except Unrecordable as reason:
+                for number in self.added:
+                    del self.external_of[number]
                 if not self.is_aside(row, args, found):
                     self.give_up(str(reason))
         return found
@@ -392,6 +415,7 @@ class Tape:
         layout = Layout(tensor)
         entry.layouts.append(layout)
         self.external_of[id(tensor)] = weakref.ref(tensor), number
+        self.added.append(id(tensor))
         return number, layout
 
     def number_of(self, tensor: Tensor) -> int | None:
@@ -411,6 +435,7 @@ class Tape:
             kind = promise_class(tensor._array, slot, tensor._requires_grad)
             entry.promises.append(kind)
             entry.stubs.append(stub_of(row, tensor) if tensor._requires_grad else None)
+            entry.results.append((kind, entry.stubs[-1]))
         if tensors and tensors[0]._base is not None and self.inside is None:
             self.note_view(entry)
         self.note(entry.promises, tensors)
@@ -580,17 +605,29 @@ class Tape:
                 return
             self.at = LEFT
             self.counts["flushed"] += 1
-            mode, outer, bound = switch.on, switch.tape, self.bound
+            mode, outer = switch.on, switch.tape
             switch.tape = None
             try:
                 while self.pending:
                     self.redo(*self.pending[0])
                     del self.pending[0]
+            except Exception as error:
+                self.fail(error)
+                raise
             finally:
                 switch.on, switch.tape = mode, outer
-            for number, tensor in self.originals.items():
-                bound[number].__dict__.update(tensor.__dict__)  # from now on it is the same memory
+            for tensor, copy in self.originals.values():
+                copy.__dict__.update(tensor.__dict__)  # from now on it is the same memory
             self.at, self.bound, self.originals, self.values = self.root, [], {}, {}
+
+    def fail(self, error: Exception) -> None:
+        """What was promised cannot be computed: whoever asks gets the same error."""
+        failed = Failed(error)
+        for _, tensors in self.pending:
+            for tensor in tensors:
+                if isinstance(tensor._array, Promise):
+                    tensor._array.tape = failed
+        self.pending, self.at, self.bound, self.values = [], self.root, [], {}
 
     def redo(self, entry: Entry, tensors: list[Tensor]) -> None:
         """Run one event that was promised."""
@@ -633,7 +670,27 @@ class Tape:
                     self.flush()
                     return
             self.counts["looks"] += 1
-            (promised.array,) = count.compute([tensor._array for tensor in self.bound], [])
+            try:
+                (promised.array,) = count.compute([tensor._array for tensor in self.bound], [])
+            except count.Doubtful:
+                self.flush()
+
+
+class Failed:
+    """Stands for the tape in promises that an error has made impossible to keep."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def flush(self) -> None:
+        raise self.error
+
+    def look(self, promised: Promise) -> None:
+        raise self.error
+
+
+def held_by(tensors: list[Tensor], tensor: Tensor) -> bool:
+    return any(one is tensor for one in tensors)
 
 
 def compilable(name: str) -> bool:

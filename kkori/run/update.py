@@ -104,10 +104,10 @@ class Trace:
 
     def __init__(self, end: Entry) -> None:
         from kkori.codegen.lowering import Program, Spec, Step
-        self.path = end.path()
+        path = end.path()
         self.program = program = Program()
         self.next_slot = end.slot_count
-        for entry in self.path:
+        for entry in path:
             for layout in entry.layouts:
                 steps = tuple(step // layout.kind.itemsize for step in layout.strides)
                 program.inputs.append(Spec(layout.shape, steps, layout.kind.str[1:]))
@@ -116,7 +116,8 @@ class Trace:
                 program.steps.append(Step(inner.row.name, args, tuple(inner.slots)))
             for (_, source), slot in zip(entry.leaves, entry.slots, strict=False):
                 program.steps.append(Step("clone", (("slot", source),), (slot,)))
-        self.views = {slot for entry in self.path if entry.view is not None
+        self.externals = len(program.inputs)
+        self.views = {slot for entry in path if entry.view is not None
                       for slot in entry.slots}
 
     def build(self, outputs: list[int]) -> Any:
@@ -172,22 +173,22 @@ class Update:
     def __init__(self, optimizer: Any, tape: Tape) -> None:
         self.trace = Trace(tape.at)
         self.program = self.trace.program
-        self.path = self.trace.path
         self.extra: list[Tensor] = []  # parameters' states: inputs behind the externals
         self.groups: list[Any] = []
         self.states: list[tuple[Any, str, Tensor]] = []  # where each extra input must still be
         self.expected: dict[int, Any] = {}  # the promise that each parameter's gradient must be
+        self.remembered: dict[int, Any] = {}  # of stateless groups: their options and numbers
         self.compiled: dict[tuple[int, ...], Any] = {}
         self.slots_written: set[int] = set()
-        self.written: list[int] = []  # numbers of the inputs that are overwritten
+        self.written: set[int] = set()  # numbers of the inputs that are overwritten
         self.verified: list[Any] = []
-        self.reads: dict[int, int] = {}
+        self.roots: set[int] = set()  # whose memory is overwritten
         for group in optimizer.param_groups:
             self.add_group(optimizer, group, tape)
         if not self.groups:
             raise Unupdatable("a step that changes nothing")
         self.trace.check()
-        self.tails = Tails(self.path, tape.nodes)
+        self.tails = Tails(tape.at.path(), tape.nodes)
 
     # The program.
 
@@ -287,7 +288,7 @@ class Update:
             raise Unupdatable("a rule that gives the same numbers twice")
         self.slots_written.add(slot)
         self.program.writes.append((place, slot))
-        self.written.append(place)
+        self.written.add(place)
 
     # A round.
 
@@ -322,6 +323,11 @@ class Update:
             return False
         states = optimizer.state
         state = states.get(members[0], {})
+        options = optimizer._plain_options(group, keep_tensors=False)
+        if not state and self.remembered.get(id(group), (None,))[0] == options:
+            found += self.remembered[id(group)][1]  # nothing has changed since
+            return True
+        before = len(found)
         did: list[Any] = []
         slots: dict[str, Any] = {}
         place = -2
@@ -332,7 +338,6 @@ class Update:
                 place -= 1
                 slots[name] = Probe(found, did, place)
         gradient = Probe(found, did, -2)
-        options = optimizer._plain_options(group, keep_tensors=False)
         try:
             value, new = type(optimizer).rule(
                 Probe(found, did, -1), -gradient if group.get("maximize") else gradient, slots,
@@ -341,14 +346,17 @@ class Update:
             did += [(name, item.place) for name, item in new.items()
                     if name not in optimizer.counters]
             self.new_state = new
-        except (Unupdatable, TypeError, ValueError, AttributeError):
+        except Exception:  # the rule itself will say so, on arrays
             return False
         for param in members[1:] if optimizer.counters and state else ():
             other = states.get(param, {})
             for name in optimizer.counters:
                 if name in state and other[name]._array.item() != slots[name]:
                     return False
-        return did == done and new.keys() <= state.keys()
+        if did != done or not new.keys() <= state.keys():
+            return False
+        self.remembered[id(group)] = options, found[before:]
+        return True
 
     new_state: dict[str, Any] = {}
 
@@ -357,34 +365,45 @@ class Update:
         found = [tensor._array for tensor in tape.bound]
         found += [tensor._array for tensor in self.extra]
         known = self.verified
-        if len(found) == len(known):
-            for array, old in zip(found, known, strict=True):
-                if array is not old:
-                    break
-            else:
-                return found
-        return found if self.verify(tape, found) else None
+        if len(found) != len(known):
+            return found if self.verify(tape, found) else None
+        for place, array in enumerate(found):
+            if array is known[place]:
+                continue
+            if place in self.written or not self.is_apart(place, array):
+                return found if self.verify(tape, found) else None
+            known[place] = array
+        return found
+
+    def is_apart(self, place: int, array: Any) -> bool:
+        """Whether a new input has nothing to do with what is overwritten."""
+        if place >= self.trace.externals:
+            return False  # state: its layout is not matched every round
+        return id(array if array.base is None else root_of(array)) not in self.roots
 
     def verify(self, tape: Tape, arrays: list[Any]) -> bool:
         """Whether what is overwritten is memory of its own, as it was laid out before."""
-        roots: dict[int, int] = {}
+        counts: dict[int, int] = {}
+        self.verified = []
         for array, spec in zip(arrays, self.program.inputs, strict=True):
             steps = tuple(step // array.itemsize for step in array.strides)
             if array.__class__ is not np.ndarray or (array.shape, steps, array.dtype.str[1:]) != (
                     spec.shape, spec.strides, spec.dtype):
                 return False
-            root = root_of(array)
-            roots[id(root)] = roots.get(id(root), 0) + 1
+            root = id(root_of(array))
+            counts[root] = counts.get(root, 0) + 1
+        self.roots = set()
         for place in self.written:
             root = root_of(arrays[place])
-            if roots[id(root)] > 1 or root.__class__ is not np.ndarray or (
+            if counts[id(root)] > 1 or root.__class__ is not np.ndarray or (
                     not arrays[place].flags.writeable):
                 return False
+            self.roots.add(id(root))
         for tensor in (*tape.bound, *self.extra):
             if tensor._storage is not None and tensor._storage.exports and (
                     tensor._requires_grad and is_shared_with_numpy(tensor._storage)):
                 return False
-        self.verified = arrays
+        self.verified = list(arrays)
         return True
 
     def counted(self, optimizer: Any) -> None:
@@ -399,8 +418,13 @@ class Update:
                         if name in optimizer.counters:
                             tensor._array[...] = self.new_state[name]
 
+    failure = ""
+
     def runner(self, live: tuple[int, ...]) -> Any:
-        """The compiled round that also gives the slots in `live`."""
+        """The compiled round that also gives the slots in `live`; None where there is none."""
         if live not in self.compiled:
-            self.compiled[live] = self.trace.build(list(live))
+            try:
+                self.compiled[live] = self.trace.build(list(live))
+            except Unbuildable as reason:
+                self.compiled[live], self.failure = None, str(reason)
         return self.compiled[live]
