@@ -36,7 +36,7 @@ def training(optimizer=None, net=None, **options):
 
 
 def parameters(net):
-    return [p for p in net.parameters()]
+    return list(net.parameters())
 
 
 def test_a_plain_loop_is_replayed(compare):
@@ -148,7 +148,8 @@ def test_a_graph_without_saved_values_can_be_walked_again(compare):
     compare(loop)
 
 
-@pytest.mark.parametrize("where", ["before", "after", "between", "never", "zeros", "by_hand", "net"])
+@pytest.mark.parametrize(
+    "where", ["before", "after", "between", "never", "zeros", "by_hand", "net"])
 def test_zero_grad(compare, where):
     def loop(log):
         net, opt, lossf, x, y = training()
@@ -270,8 +271,9 @@ def test_parameter_groups(compare):
     def loop(log):
         x, y = data()
         net = model()
-        opt = torch.optim.SGD([{"params": net[0].parameters()},
-                               {"params": net[2].parameters(), "lr": 0.01, "momentum": 0.9}], lr=0.1)
+        opt = torch.optim.SGD([
+            {"params": net[0].parameters()},
+            {"params": net[2].parameters(), "lr": 0.01, "momentum": 0.9}], lr=0.1)
         for k in range(2 * ROUNDS):
             loss = ((net(x) - y) ** 2).mean()
             loss.backward()
@@ -610,7 +612,7 @@ def test_numpy_memory_written_in_place(compare, where, made):
             y = y[2:]
         else:
             array = x.numpy()
-        for k in range(2 * ROUNDS):
+        for _ in range(2 * ROUNDS):
             if where == "between":
                 array *= 0.99
             loss = lossf(net(x), y)
@@ -886,9 +888,9 @@ def test_views_that_are_kept(compare, shape, keep):
         kept = []
         for _ in range(ROUNDS):
             h = net(x)
-            v = {"t": lambda h: h.t(), "view": lambda h: h.view(4, 5), "flat": lambda h: h.reshape(-1),
-                 "squeeze": lambda h: h.squeeze(1), "index": lambda h: h[1:],
-                 "expand": lambda h: h.expand(20, 3)}[shape](h)
+            v = {"t": lambda h: h.t(), "view": lambda h: h.view(4, 5),
+                 "flat": lambda h: h.reshape(-1), "squeeze": lambda h: h.squeeze(1),
+                 "index": lambda h: h[1:], "expand": lambda h: h.expand(20, 3)}[shape](h)
             loss = (v ** 2).mean()
             loss.backward()
             opt.step()
