@@ -107,7 +107,7 @@ def every(values: Iterable[Value], stored: set[Value]) -> Iterable[Value]:
 
 def accesses_of(value: Value, stored: set[Value], buffers: Buffers) -> list[Access]:
     """Where a stored value and what it reads are touched: axes and strides."""
-    found = [(where, buffers.strides[need]) for need, where in reads(value, stored)]
+    found = [(where, buffers.strides.get(need, (0,))) for need, where in reads(value, stored)]
     return [*found, (own_address(value), buffers.strides[value])]
 
 
@@ -230,7 +230,7 @@ def shared(nest: Emitted, number: int, place: int, call: str) -> list[str]:
 
 # The whole text.
 
-SUFFIX = {"f32": "float", "f64": "double", "i8": "i8"}
+SUFFIX = {"f32": "float", "f64": "double", "i8": "i8", "i64": "i64"}
 
 
 def linked(text: str, target: Target, parts: dict[str, str]) -> str:

@@ -1,10 +1,11 @@
 """The graph a segment becomes: values, and what each is made of. With its spec and its checker.
 
-A `Value` is an array that may or may not ever exist. There are seven kinds:
+A `Value` is an array that may or may not ever exist. There are nine kinds:
 
     input    an array given at run time             attr: its number
     number   a float given at run time, 0-dim       attr: its number
     constant a Python number, 0-dim                 attr: the number
+    range    0, 1, 2, ... as numbers, one dimension
     map      one scalar operation on every element  attr: its name (SCALARS); operands broadcast
     reduce   sum, max or min along axes             attr: (operation, axes); axes disappear
     view     the operand's elements, re-addressed   attr: for each dimension of the operand, the
@@ -38,8 +39,8 @@ SCALARS: dict[str, tuple[int, bool]] = {
     "select": (3, False), "cast": (1, False),
 }
 REDUCTIONS = ("add", "max", "min")
-KINDS = ("input", "number", "constant", "map", "reduce", "view", "reshape", "dot")
-DTYPES = ("f4", "f8", "b1")  # what loops compute in
+KINDS = ("input", "number", "constant", "range", "map", "reduce", "view", "reshape", "dot")
+DTYPES = ("f4", "f8", "b1", "i8")  # what loops compute in; of integers only inputs, to be cast
 
 
 class Value:
@@ -85,6 +86,10 @@ class Graph:
     def constant(self, value: float, dtype: str) -> Value:
         """A number known now."""
         return self.make("constant", (), dtype, (), value)
+
+    def range(self, length: int, dtype: str) -> Value:
+        """The numbers 0, 1, 2, ... below `length`."""
+        return self.make("range", (length,), dtype)
 
     def map(self, name: str, *args: Value, dtype: str | None = None) -> Value:
         """A scalar operation; operands are broadcast by views."""
@@ -203,7 +208,9 @@ def check(roots: Iterable[Value]) -> None:
 
 def _check_leaf(value: Value) -> None:
     assert not value.args, value
-    assert value.kind == "input" or value.shape == (), value
+    dimensions = {"range": 1}.get(value.kind, 0)
+    assert value.kind == "input" or len(value.shape) == dimensions, value
+    assert value.kind == "input" or value.dtype != "i8", value
 
 
 def _check_map(value: Value) -> None:
@@ -245,5 +252,5 @@ def _check_dot(value: Value) -> None:
 
 
 _CHECKS = {"input": _check_leaf, "number": _check_leaf, "constant": _check_leaf,
-           "map": _check_map, "reduce": _check_reduce, "view": _check_view,
+           "range": _check_leaf, "map": _check_map, "reduce": _check_reduce, "view": _check_view,
            "reshape": _check_reshape, "dot": _check_dot}

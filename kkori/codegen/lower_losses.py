@@ -126,3 +126,49 @@ def with_logits_backward(g: Term, x: Term, target: Term, weight: Any, pos_weight
     return found * share_of(g, reduction, prod(broadcast((found.shape, target.shape))))
 
 
+# Losses whose target is a class.
+
+def hits(target: Term, classes: int, dtype: str, axis: int) -> Term:
+    """Where a class is the target's, classes along `axis`."""
+    wide = target.reshape((*target.shape[:axis], 1, *target.shape[axis:])).as_number(dtype)
+    places = Term(target.graph, target.graph.range(classes, dtype))
+    return wide.do("eq", places.reshape((classes, *(1,) * (len(target.shape) - axis))))
+
+
+def factors(hit: Term, target: Term, weight: Any, ignored: Any, axis: int,
+            dtype: str) -> Term | None:
+    """What each target counts for; None where all count the same."""
+    found = None
+    if weight is not None:
+        wide = weight.reshape((*weight.shape, *(1,) * (len(target.shape) - axis)))
+        found = hit.choose(wide, 0.0).reduce("add", (axis,), False)
+    if ignored is not None:
+        kept = target.as_number(dtype).do("ne", ignored).as_number(dtype)
+        found = kept if found is None else found * kept
+    return found
+
+
+@formula("nll_loss", "nll_loss2d")
+def nll_loss(x: Term, target: Term, weight: Any, ignored: Any, reduction: str) -> Term:
+    axis = min(len(x.shape) - 1, 1)
+    hit = hits(target, x.shape[axis], x.dtype, axis)
+    values = -hit.choose(x, 0.0).reduce("add", (axis,), False)
+    share = factors(hit, target, weight, ignored, axis, x.dtype)
+    values = values if share is None else values * share
+    if reduction != "mean" or share is None:
+        return collect(values, reduction)
+    return collect(values, "sum") / collect(share, "sum")
+
+
+@formula("nll_loss_backward")
+def nll_loss_backward(g: Term, shape: Any, target: Term, weight: Any, ignored: Any,
+                      reduction: str) -> Term:
+    axis = min(len(shape) - 1, 1)
+    hit = hits(target, shape[axis], g.dtype, axis)
+    share = factors(hit, target, weight, ignored, axis, g.dtype)
+    if reduction == "mean":
+        g = g / (prod(target.shape) if share is None else collect(share, "sum"))
+    values = -g if share is None else -g * share
+    if reduction == "none" or share is not None:
+        values = values.reshape((*target.shape[:axis], 1, *target.shape[axis:]))
+    return hit.choose(values, 0.0)

@@ -103,6 +103,8 @@ def alike(graph: Graph, *args: Any) -> list[Value]:
     """Operands in one type: that of the arrays; Python numbers and run-time numbers follow."""
     arrays = [arg for arg in args if isinstance(arg, Value) and arg.kind != "number"
               and arg.dtype != "b1"]
+    if any(arg.dtype == "i8" for arg in arrays):
+        raise NoRule("arithmetic of integers")
     kinds = {arg.dtype for arg in arrays if arg.shape} or {arg.dtype for arg in arrays}
     if len(kinds) != 1:
         raise NoRule("operands of several types, or none of a floating type")
@@ -113,6 +115,8 @@ def alike(graph: Graph, *args: Any) -> list[Value]:
 def convert(graph: Graph, arg: Any, dtype: str) -> Value:
     """A number or array in `dtype`."""
     if isinstance(arg, Value):
+        if arg.dtype != dtype == "i8":
+            raise NoRule("a conversion to integers")
         return arg if arg.dtype == dtype else graph.map("cast", arg, dtype=dtype)
     if not isinstance(arg, (bool, int, float)):
         raise NoRule(f"a {type(arg).__name__} among the operands")
@@ -259,8 +263,8 @@ def copy(graph: Graph, x: Value, source: Any) -> Value:
 
 def reduced(graph: Graph, name: str, x: Value, axes: Any, keepdim: bool) -> Value:
     """A reduction with PyTorch's axes (None: all) and keepdim."""
-    if x.dtype == "b1":
-        raise NoRule("a sum of truth values")
+    if x.dtype not in ("f4", "f8"):
+        raise NoRule("a sum of truth values or integers")
     along = tuple(range(len(x.shape))) if axes is None else tuple(axes)
     found = graph.reduce(name, x, along)
     if not keepdim:
@@ -297,7 +301,7 @@ def mean_all(graph: Graph, x: Value) -> Value:
 
 @rule("mm")
 def mm(graph: Graph, a: Value, b: Value) -> Value:
-    if not a.dtype == b.dtype != "b1":
+    if not a.dtype == b.dtype or a.dtype not in ("f4", "f8"):
         raise NoRule("a product of several types")
     return graph.dot(a, b)
 

@@ -163,7 +163,7 @@ def reads(value: Value, stored: set[Value]) -> list[tuple[Value, Address]]:
         if (part, where) in seen:
             continue
         seen.add((part, where))
-        if part.kind == "input" or (part in stored and part is not value):
+        if part.kind in ("input", "range") or (part in stored and part is not value):
             found.append((part, where))
         elif part.kind == "view":
             stack.append((part.args[0], through(part, where)))
@@ -213,7 +213,7 @@ def fits(value: Value, over: tuple[int, ...], nest: Nest) -> bool:
 def ready(need: Value, where: Address, number: int, nest: Nest, place: dict[Value, int],
           value: Value) -> bool:
     """Whether `need` is finished before this nest, or element by element within it."""
-    if need.kind == "input" or place[need] < number:
+    if need.kind in ("input", "range") or place[need] < number:
         return True
     return (place[need] == number and value.kind == "map" and need in (*nest.sums, *nest.maps)
             and where == own_address(need))

@@ -186,7 +186,7 @@ class Native:
         return int(min(most * threads, max(threads, pieces), -(-nest.extent // nest.grain)))
 
 
-NUMPY = {"f4": np.float32, "f8": np.float64, "b1": np.bool_}
+NUMPY = {"f4": np.float32, "f8": np.float64, "b1": np.bool_, "i8": np.int64}
 
 
 class Segment:

@@ -131,7 +131,7 @@ class Writer:
 
     def operands(self, value: Value, where: Address) -> list[tuple[Value, Address]]:
         """What a value is computed of here."""
-        if self.is_read(value) or value.kind in ("constant", "number"):
+        if self.is_read(value) or value.kind in ("constant", "number", "range"):
             return []
         if value.kind == "view":
             inner = value.args[0]
@@ -146,6 +146,8 @@ class Writer:
             return literal(value.attr, value.dtype), 1, 0
         if value.kind == "number":
             return self.number(value), 1, 0
+        if value.kind == "range":
+            return self.counted(value, where)
         known = [self.known[self.key(arg, at)] for arg, at in self.operands(value, where)]
         return known[0] if value.kind == "view" else self.scalar(value, known)
 
@@ -184,6 +186,20 @@ class Writer:
     def number(self, value: Value) -> str:
         """A run-time number, from the end of the context."""
         return self.slot(self.buffers.count + value.attr, "double")
+
+    def counted(self, value: Value, where: Address) -> Known:
+        """The index along an axis, as a number."""
+        if where[0] is None:
+            return literal(0.0, value.dtype), 1, 0
+        axis = self.axes[where[0]]
+        level, one = self.level_of(axis.level), LLVM_TYPES[value.dtype]
+        name = self.code.put(level, f"sitofp i64 {axis.index} to {one}")
+        if axis.lanes == 1:
+            return name, 1, level
+        wide = self.spread((name, 1, level), value.dtype, axis.lanes)
+        steps = ", ".join(f"{one} {literal(lane, value.dtype)}" for lane in range(axis.lanes))
+        return self.code.put(level, f"fadd <{axis.lanes} x {one}> {wide}, <{steps}>"), \
+            axis.lanes, level
 
     def slot(self, place: int, kind: str) -> str:
         """What the context holds at a place."""
