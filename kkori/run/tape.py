@@ -28,7 +28,7 @@ __all__ = ["Entry", "Tape"]
 SLOT, EXTERNAL, CONSTANT, ZERO = range(4)  # what an argument of a recorded operation is
 MOST_OPERATIONS = 2000
 MOST_SNAPSHOT = 1 << 20  # bytes of an input that NumPy code could write to
-KINDS = ("f4", "f8", "b1")  # element types that compiled rounds compute with
+KINDS = ("f4", "f8", "b1", "i8")  # element types that compiled rounds read
 PLAIN = (int, float, bool, str, type(None))
 
 _new = object.__new__
