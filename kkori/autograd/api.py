@@ -8,7 +8,7 @@ import numpy as np
 
 from kkori.autograd import engine
 from kkori.autograd.graph import _Handle
-from kkori.autograd.mode import switch
+from kkori.autograd.mode import after_backward, switch
 from kkori.core import errors
 from kkori.core.meta import MetaArray
 from kkori.core.promise import settle
@@ -70,6 +70,8 @@ def backward(tensors: Any, grad_tensors: Any = None, retain_graph: bool | None =
         raise RuntimeError(errors.message("'inputs' argument to backward() cannot be empty."))
     keep = create_graph if retain_graph is None else retain_graph
     engine.backward(roots, first_gradients(roots, given), keep, create_graph, goals)
+    if switch.tape is None:
+        after_backward()
 
 
 def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool | None = None,

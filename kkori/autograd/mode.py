@@ -15,10 +15,21 @@ __all__ = ["no_grad", "enable_grad", "set_grad_enabled", "is_grad_enabled", "inf
 class _Switch(threading.local):
     on = True
     inference = False
+    backwards = 0  # how many of them there were
+    free: Any = None  # the tape of rounds that end with backward(); see run/free.py
     tape: Any = None  # records or replays the operations of this thread; see run/tape.py
 
 
 switch = _Switch()
+BACKWARDS_BEFORE_RECORDING = 12
+
+
+def after_backward() -> None:
+    """Called after a backward() that no tape knows of: the first few are only counted."""
+    switch.backwards += 1
+    if switch.backwards > BACKWARDS_BEFORE_RECORDING:
+        from kkori.run.free import begin
+        begin()
 
 
 def before_write(tensor: Any) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import kkori as torch
+from kkori.autograd.mode import switch
 from kkori.run import hot
 
 
@@ -56,12 +57,15 @@ def run(loop, on):
     mine = []
     start = hot.begin_round
     hot.begin_round = lambda loop: (mine.append(loop) if loop not in mine else None, start(loop))
+    switch.free, switch.backwards = None, 0
     torch.manual_seed(43052)
     log = Log()
     try:
         loop(log)
         log(torch.rand(1).item())  # the same random numbers have been drawn
         rounds = sum(one.tape.counts["rounds"] for one in mine if one.tape is not None)
+        if switch.free is not None:
+            rounds += switch.free.counts["rounds"]
         return log.seen, rounds, [one.given_up for one in mine if one.given_up]
     finally:
         hot.begin_round = start
