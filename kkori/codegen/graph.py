@@ -13,6 +13,7 @@ A `Value` is an array that may or may not ever exist. There are nine kinds:
                                                     has length 1 there, or stays at index 0)
     reshape  the operand's elements in row-major order in another shape
     dot      a matrix product (n, k) x (k, m) that is no mere loop
+    row      a result of an array rule                attr: (number of its step, of the result)
 
 Equal values are one object: the graph is built through `Graph`, which looks before it makes. So
 common subexpressions are found as they arise, and identity is equality. `check` verifies the spec.
@@ -39,7 +40,8 @@ SCALARS: dict[str, tuple[int, bool]] = {
     "select": (3, False), "cast": (1, False),
 }
 REDUCTIONS = ("add", "max", "min")
-KINDS = ("input", "number", "constant", "range", "map", "reduce", "view", "reshape", "dot")
+KINDS = ("input", "number", "constant", "range", "map", "reduce", "view", "reshape", "dot",
+         "row")
 DTYPES = ("f4", "f8", "b1", "i8")  # what loops compute in; of integers only inputs, to be cast
 
 
@@ -68,6 +70,7 @@ class Graph:
     def __init__(self, one_axis: bool = False) -> None:
         self.one_axis = one_axis
         self.doubts: list[Value] = []
+        self.rows: dict[int, Any] = {}  # number of a step: what runs it on its arrays
         self.values: list[Value] = []
         self._known: dict[Any, Value] = {}
 
@@ -251,6 +254,10 @@ def _check_dot(value: Value) -> None:
         left.shape[0], right.shape[1]), value
 
 
-_CHECKS = {"input": _check_leaf, "number": _check_leaf, "constant": _check_leaf,
+def _check_row(value: Value) -> None:
+    assert len(value.attr) == 2, value
+
+
+_CHECKS = {"row": _check_row, "input": _check_leaf, "number": _check_leaf, "constant": _check_leaf,
            "range": _check_leaf, "map": _check_map, "reduce": _check_reduce, "view": _check_view,
            "reshape": _check_reshape, "dot": _check_dot}

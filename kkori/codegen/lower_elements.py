@@ -9,7 +9,7 @@ import math
 from math import prod
 from typing import Any
 
-from kkori.codegen.lowering import NoRule, Rule, Term, formula
+from kkori.codegen.rules import NoRule, Rule, Term, formula
 
 INFINITY = math.inf
 

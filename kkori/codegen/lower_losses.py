@@ -8,7 +8,7 @@ from typing import Any
 
 from kkori.codegen.graph import broadcast
 from kkori.codegen.lower_elements import exp, largest, log1p, sigmoid, smallest
-from kkori.codegen.lowering import Term, formula
+from kkori.codegen.rules import Term, formula
 
 SMALLEST_LOG, SMALLEST_PRODUCT = -100.0, 1e-12
 

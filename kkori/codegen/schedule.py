@@ -26,6 +26,7 @@ Address = tuple["str | None", ...]  # an axis name for each dimension, None for 
 COST = {"div": 4, "sqrt": 6, "exp": 14, "log": 18, "log1p": 20, "expm1": 20, "tanh": 24,
         "sigmoid": 18, "sin": 16, "cos": 16, "erf": 30}
 LIMIT = 80
+CALLED = ("dot", "reshape", "row")  # kinds of values that no loop nest computes
 
 
 class Nest:
@@ -41,7 +42,7 @@ class Nest:
 
 
 class Call:
-    """A matrix product, or a reshape that has to copy: done by a library between the nests."""
+    """A matrix product, a reshape that has to copy, a row without loops: between the nests."""
 
     def __init__(self, value: Value) -> None:
         self.value = value
@@ -129,9 +130,9 @@ def choose_stored(roots: Sequence[Value]) -> set[Value]:
             if arg.kind == "view":
                 users.setdefault(arg, [])
     for value in values:
-        if value.kind in ("reduce", "dot", "reshape"):
+        if value.kind in ("reduce", *CALLED):
             stored.add(value)
-        if value.kind in ("dot", "reshape"):
+        if value.kind in CALLED:
             stored.update(base(arg) for arg in value.args if base(arg).kind == "map")
     for value in values:
         if value.kind == "map" and value not in stored and value.shape != () and (
@@ -182,7 +183,7 @@ def plan(roots: Sequence[Value]) -> Plan:
     for value in order(roots):
         if value not in stored:
             continue
-        if value.kind in ("dot", "reshape"):
+        if value.kind in CALLED:
             stages.append(Call(value))
             place[value] = len(stages) - 1
             continue

@@ -8,6 +8,7 @@ Read `build` first: it is the table of contents.
 from __future__ import annotations
 
 import ctypes
+import warnings
 from math import isnan, prod
 from operator import is_
 from sys import getrefcount
@@ -63,7 +64,7 @@ def build_once(program: Program, graph: Graph, target: Target) -> Segment | None
     buffers = place_buffers(program, graph, schedule, slots)
     native = Native(schedule, buffers, program.numbers, target)
     code = compile_text(native.text, native.names, target)
-    return Segment(program, slots, schedule, buffers, code, native, graph.doubts)
+    return Segment(program, slots, schedule, buffers, code, native, graph)
 
 
 class Doubtful(Exception):
@@ -85,7 +86,7 @@ def place_buffers(program: Program, graph: Graph, schedule: Plan,
     outputs = {base(slots[slot]) for slot in program.outputs}
     for number, slot in program.writes:
         value = slots[slot]
-        if not graph.doubts and value in schedule.stored and value not in outputs and (
+        if not graph.doubts and not graph.rows and value in schedule.stored and value not in outputs and (
                 value not in buffers.places) and (
                 in_place(inputs[number], value, schedule)):
             buffers.share(value, inputs[number])
@@ -199,9 +200,10 @@ class Segment:
     Doubtful = Doubtful
 
     def __init__(self, program: Program, slots: dict[int, Value], schedule: Plan,
-                 buffers: Buffers, code: Any, native: Native, doubts: list[Value]) -> None:
+                 buffers: Buffers, code: Any, native: Native, graph: Graph) -> None:
         self.program, self.slots, self.schedule = program, slots, schedule
-        self.doubts = doubts
+        self.doubts, self.rows = graph.doubts, graph.rows
+        self.results: dict[int, Any] = {}  # of rows that NumPy computes, within a round
         self.code, self.native, self.threads = code, native, 0
         self.functions = [code.function(name, None, ctypes.c_void_p) for name in native.names]
         count = buffers.count
@@ -299,6 +301,7 @@ class Segment:
         """One call for all native stages between two library calls."""
         if self.threads != get_num_threads():
             self.use_threads(get_num_threads())
+        self.results.clear()
         self.functions[0](self.address)
         for value, function in zip(self.native.calls, self.functions[1:], strict=True):
             self.call(value)
@@ -330,10 +333,25 @@ class Segment:
     def call(self, value: Value) -> None:
         """A matrix product by a library, or a copy in another shape."""
         parts = [self.array(arg) for arg in value.args]
+        made = self.made[value]
         if value.kind == "dot":
-            np.dot(parts[0], parts[1], out=self.made[value])
+            np.dot(parts[0], parts[1], out=made.reshape(value.shape))
+        elif value.kind == "reshape":
+            made[...] = parts[0].reshape(made.shape)
         else:
-            self.made[value][...] = parts[0].reshape(value.shape)
+            made[...] = self.row(value, parts).reshape(made.shape)
+
+    def row(self, value: Value, parts: list[Any]) -> Any:
+        """One result of a row; all of them are computed when the first is asked for."""
+        number, which = value.attr
+        if number not in self.results:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", RuntimeWarning)
+                try:
+                    self.results[number] = self.rows[number](parts)
+                except Exception as error:  # its turn comes again, by itself, with its own words
+                    raise Doubtful from error
+        return np.asarray(self.results[number][which])
 
 
 def in_order(value: Value) -> bool:

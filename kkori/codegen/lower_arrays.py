@@ -1,0 +1,111 @@
+"""Rules for movement, sums and products."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+from kkori.codegen.graph import Graph, Value
+from kkori.codegen.rules import NoRule, convert, reduced, rule
+
+# Movement.
+
+@rule("t")
+def t(graph: Graph, x: Value) -> Value:
+    return graph.permute(x, tuple(reversed(range(len(x.shape)))))
+
+
+@rule("transpose")
+def transpose(graph: Graph, x: Value, first: int, second: int) -> Value:
+    axes = list(range(len(x.shape)))
+    axes[first], axes[second] = second, first
+    return graph.permute(x, axes)
+
+
+@rule("permute")
+def permute(graph: Graph, x: Value, axes: Any) -> Value:
+    return graph.permute(x, axes)
+
+
+@rule("reshape", "reshape_copied")
+def reshape(graph: Graph, x: Value, shape: Any) -> Value:
+    return graph.reshape(x, shape)
+
+
+@rule("unsqueeze")
+def unsqueeze(graph: Graph, x: Value, dim: int) -> Value:
+    return graph.reshape(x, (*x.shape[:dim], 1, *x.shape[dim:]))
+
+
+@rule("expand")
+def expand(graph: Graph, x: Value, shape: Any) -> Value:
+    return graph.expand(x, shape)
+
+
+@rule("clone")
+def clone(graph: Graph, x: Value, *order: Any) -> Value:
+    return x
+
+
+@rule("copy")
+def copy(graph: Graph, x: Value, source: Any) -> Value:
+    return graph.expand(convert(graph, source, x.dtype), x.shape)
+
+
+# Reductions.
+
+def count(x: Value, axes: Any) -> int:
+    return prod(x.shape) if axes is None else prod(x.shape[axis] for axis in axes)
+
+
+@rule("sum")
+def sum_(graph: Graph, x: Value, axes: Any, keepdim: bool) -> Value:
+    return reduced(graph, "add", x, axes, keepdim)
+
+
+@rule("sum_all")
+def sum_all(graph: Graph, x: Value) -> Value:
+    return reduced(graph, "add", x, None, False)
+
+
+@rule("mean")
+def mean(graph: Graph, x: Value, axes: Any, keepdim: bool) -> Value:
+    total = reduced(graph, "add", x, axes, keepdim)
+    return graph.map("div", total, graph.constant(float(count(x, axes)), x.dtype))
+
+
+@rule("mean_all")
+def mean_all(graph: Graph, x: Value) -> Value:
+    return mean(graph, x, None, False)
+
+
+# Products.
+
+@rule("mm")
+def mm(graph: Graph, a: Value, b: Value) -> Value:
+    if not a.dtype == b.dtype or a.dtype not in ("f4", "f8"):
+        raise NoRule("a product of several types")
+    return graph.dot(a, b)
+
+
+@rule("mv")
+def mv(graph: Graph, a: Value, vector: Value) -> Value:
+    column = graph.reshape(vector, (*vector.shape, 1))
+    return graph.reshape(mm(graph, a, column), a.shape[:1])
+
+
+@rule("dot")
+def dot(graph: Graph, a: Value, b: Value) -> Value:
+    return graph.reduce("add", graph.map("mul", a, b), (0,))
+
+
+@rule("addmm")
+def addmm(graph: Graph, bias: Value, a: Value, b: Value, beta: Any, alpha: Any) -> Value:
+    product = mm(graph, a, b)
+    if alpha != 1:
+        product = graph.map("mul", product, convert(graph, alpha, a.dtype))
+    if beta == 0 or bias.dtype != a.dtype:
+        raise NoRule("a bias that is not read, or of another type")
+    if beta != 1:
+        bias = graph.map("mul", bias, convert(graph, beta, a.dtype))
+    return graph.map("add", product, bias)

@@ -1,0 +1,251 @@
+"""How rows become values of the graph: the program, the table of rules, and formulas.
+
+A rule is a short function registered under the names of its rows (`rule`); what is computed
+element by element is written as a formula (`formula`), with operators on `Term`s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from kkori.codegen.graph import DTYPES, Graph, Value
+
+__all__ = ["LOWER", "NoRule", "Program", "Rule", "Spec", "Step", "Term", "convert", "formula",
+           "lower", "reduced", "rule"]
+
+
+class NoRule(Exception):
+    """These arguments cannot be lowered: the row has to be run by its array rule."""
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What is known of an array given at run time: shape, strides in elements, type."""
+
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Step:
+    """One row that was run: its name, its arguments, the slots of its results.
+
+    Arguments are ("slot", k), ("input", k), ("number", k) or ("value", anything).
+    """
+
+    row: str
+    args: tuple[tuple[str, Any], ...]
+    slots: tuple[int, ...]
+    results: tuple[Spec, ...] = ()  # what its array rule gives, for a row without loops
+
+
+@dataclass
+class Program:
+    """A segment: what comes in, what is done, what goes out and what is overwritten."""
+
+    inputs: list[Spec] = field(default_factory=list)
+    numbers: int = 0
+    steps: list[Step] = field(default_factory=list)
+    outputs: list[int] = field(default_factory=list)  # slots wanted as new arrays
+    writes: list[tuple[int, int]] = field(default_factory=list)  # (input overwritten, slot)
+
+
+Rule = Callable[..., Any]
+LOWER: dict[str, Rule] = {}
+
+
+def rule(*names: str) -> Callable[[Rule], Rule]:
+    """Register a lowering under the names of its rows."""
+    def register(function: Rule) -> Rule:
+        for name in names:
+            LOWER[name] = function
+        return function
+    return register
+
+
+def lower(program: Program, graph: Graph) -> dict[int, Value] | None:
+    """The value of every slot; None where a step has no rule or computes in another type."""
+    inputs = [graph.make("input", spec.shape, spec.dtype, (), number)
+              for number, spec in enumerate(program.inputs)]
+    if any(spec.dtype not in DTYPES or 0 in spec.shape for spec in program.inputs):
+        return None
+    slots: dict[int, Value] = {}
+    for number, step in enumerate(program.steps):
+        args = [argument(graph, kind, value, inputs, slots) for kind, value in step.args]
+        try:
+            function = LOWER.get(step.row)
+            if function is None:
+                raise NoRule(step.row)
+            found = function(graph, *args)
+        except NoRule:
+            found = by_array_rule(graph, number, step, args)
+            if found is None:
+                return None
+        slots.update(zip(step.slots, found if isinstance(found, tuple) else (found,),
+                         strict=True))
+    return slots
+
+
+def by_array_rule(graph: Graph, number: int, step: Step, args: list[Any]) -> Any:
+    """The results of a row that NumPy computes, between loops; None where it has no part in a
+    compiled program."""
+    from kkori.ops.table import TABLE
+    operands = [arg for arg in args if isinstance(arg, Value)]
+    leaves = [arg.args[0] if arg.kind == "view" else arg for arg in operands]
+    if step.row not in TABLE or not step.results or any(
+            spec.dtype not in DTYPES or 0 in spec.shape for spec in step.results) or any(
+            leaf.kind in ("number", "constant", "range") for leaf in leaves):
+        return None
+    rule_, places = TABLE[step.row].array, [isinstance(arg, Value) for arg in args]
+
+    def run(arrays: Sequence[Any]) -> Sequence[Any]:
+        given = iter(arrays)
+        found = rule_(*[next(given) if is_array else arg
+                        for is_array, arg in zip(places, args, strict=True)])
+        return found if isinstance(found, (tuple, list)) else (found,)
+
+    graph.rows[number] = run
+    return tuple(graph.make("row", spec.shape, spec.dtype, operands, (number, k))
+                 for k, spec in enumerate(step.results))
+
+
+def argument(graph: Graph, kind: str, value: Any, inputs: Sequence[Value],
+             slots: dict[int, Value]) -> Any:
+    """An argument as its rule gets it: a Value for arrays and run-time numbers."""
+    if kind == "input":
+        return inputs[value]
+    if kind == "slot":
+        return slots[value]
+    if kind == "number":
+        return graph.make("number", (), "f8", (), value)
+    return value
+
+
+def alike(graph: Graph, *args: Any) -> list[Value]:
+    """Operands in one type: that of the arrays; Python numbers and run-time numbers follow."""
+    arrays = [arg for arg in args if isinstance(arg, Value) and arg.kind != "number"
+              and arg.dtype != "b1"]
+    if any(arg.dtype == "i8" for arg in arrays):
+        raise NoRule("arithmetic of integers")
+    kinds = {arg.dtype for arg in arrays if arg.shape} or {arg.dtype for arg in arrays}
+    if len(kinds) != 1:
+        raise NoRule("operands of several types, or none of a floating type")
+    dtype = kinds.pop()
+    return [convert(graph, arg, dtype) for arg in args]
+
+
+def convert(graph: Graph, arg: Any, dtype: str) -> Value:
+    """A number or array in `dtype`."""
+    if isinstance(arg, Value):
+        if arg.dtype != dtype == "i8":
+            raise NoRule("a conversion to integers")
+        return arg if arg.dtype == dtype else graph.map("cast", arg, dtype=dtype)
+    if not isinstance(arg, (bool, int, float)):
+        raise NoRule(f"a {type(arg).__name__} among the operands")
+    return graph.constant(float(arg), dtype)
+
+
+def reduced(graph: Graph, name: str, x: Value, axes: Any, keepdim: bool) -> Value:
+    """A reduction with PyTorch's axes (None: all) and keepdim."""
+    if x.dtype not in ("f4", "f8"):
+        raise NoRule("a sum of truth values or integers")
+    along = tuple(range(len(x.shape))) if axes is None else tuple(axes)
+    found = graph.reduce(name, x, along)
+    if not keepdim:
+        return found
+    return graph.reshape(found, tuple(1 if k in along else n for k, n in enumerate(x.shape)))
+
+
+# Formulas.
+
+class Term:
+    """A value in a formula: arithmetic and comparisons make new ones."""
+
+    __slots__ = ("graph", "value")
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, graph: Graph, value: Value) -> None:
+        self.graph, self.value = graph, value
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its lengths."""
+        return self.value.shape
+
+    @property
+    def dtype(self) -> str:
+        """Its type."""
+        return self.value.dtype
+
+    def do(self, name: str, *others: Any) -> Term:
+        """A scalar operation on this and others, in the type of those that are arrays."""
+        given = [other.value if isinstance(other, Term) else other for other in others]
+        return Term(self.graph, self.graph.map(name, *alike(self.graph, self.value, *given)))
+
+    def logic(self, name: str, *others: Term) -> Term:
+        """The same for truth values."""
+        given = [self.value, *(other.value for other in others)]
+        if any(value.dtype != "b1" for value in given):
+            raise NoRule("logic on numbers")
+        return Term(self.graph, self.graph.map(name, *given))
+
+    def choose(self, yes: Any, no: Any) -> Term:
+        """`yes` where this truth value holds, else `no`."""
+        if self.dtype != "b1":
+            raise NoRule("a condition that is a number")
+        given = [part.value if isinstance(part, Term) else part for part in (yes, no)]
+        return Term(self.graph, self.graph.map("select", self.value, *alike(self.graph, *given)))
+
+    def as_number(self, dtype: str) -> Term:
+        """A truth value as 1 or 0, or a number in another type."""
+        return Term(self.graph, convert(self.graph, self.value, dtype))
+
+    def reduce(self, name: str, axes: Any, keepdim: bool) -> Term:
+        """The sum ("add"), "max" or "min" along axes (None: all)."""
+        return Term(self.graph, reduced(self.graph, name, self.value, axes, keepdim))
+
+    def reshape(self, shape: Any) -> Term:
+        """The same elements in another shape."""
+        return Term(self.graph, self.graph.reshape(self.value, shape))
+
+
+def swapped(name: str) -> Callable[[Term, Any], Term]:
+    """The operator with its operands the other way round."""
+    def apply(self: Term, other: Any) -> Term:
+        graph = self.graph
+        return Term(graph, graph.map(name, *alike(graph, other, self.value)))
+    return apply
+
+
+def straight(name: str, logic: bool = False) -> Callable[..., Term]:
+    """The operator that is one scalar operation."""
+    def apply(self: Term, *others: Any) -> Term:
+        return self.logic(name, *others) if logic else self.do(name, *others)
+    return apply
+
+
+for _symbol, _name in {"add": "add", "sub": "sub", "mul": "mul", "truediv": "div"}.items():
+    setattr(Term, f"__{_symbol}__", straight(_name))
+    setattr(Term, f"__r{_symbol}__", swapped(_name))
+for _name in ("lt", "le", "gt", "ge", "eq", "ne", "neg", "abs"):
+    setattr(Term, f"__{_name}__", straight(_name))
+for _symbol, _name in {"and": "and", "or": "or", "invert": "not"}.items():
+    setattr(Term, f"__{_symbol}__", straight(_name, logic=True))
+
+
+def formula(*names: str) -> Callable[[Rule], Rule]:
+    """Register a rule that gets Terms for arrays and returns a Term (or several)."""
+    def register(function: Rule) -> Rule:
+        def lowered(graph: Graph, *args: Any) -> Any:
+            found = function(*[Term(graph, arg) if isinstance(arg, Value) else arg
+                               for arg in args])
+            if isinstance(found, tuple):
+                return tuple(part.value for part in found)
+            return found.value
+        for name in names:
+            LOWER[name] = lowered
+        return function
+    return register
