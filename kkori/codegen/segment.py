@@ -84,11 +84,11 @@ def place_buffers(program: Program, graph: Graph, schedule: Plan,
     for value, spec in zip(inputs, program.inputs, strict=True):
         buffers.add(value, spec.strides)
     outputs = {base(slots[slot]) for slot in program.outputs}
+    final = not graph.doubts and not graph.rows  # nothing can be found wrong later
     for number, slot in program.writes:
         value = slots[slot]
-        if not graph.doubts and not graph.rows and value in schedule.stored and value not in outputs and (
-                value not in buffers.places) and (
-                in_place(inputs[number], value, schedule)):
+        if final and value in schedule.stored and value not in outputs and (
+                value not in buffers.places) and in_place(inputs[number], value, schedule):
             buffers.share(value, inputs[number])
     for value in sorted(schedule.stored, key=lambda value: value.number):
         if value not in buffers.places:

@@ -141,3 +141,33 @@ def test_nothing_is_overwritten_where_a_rule_would_raise():
     assert bad[0] == 0.5 and bad[3] == 1.5
     (found,) = segment.run([good, target], [])
     assert found == pytest.approx(np.log(2)) and good[0] == 0.25
+
+
+def test_rows_without_loops_run_between_loops():
+    add = Recorder((4, 6), (4, 6))
+    x, out = ("input", 0), Spec((4, 6), (6, 1), "f4")
+    steps = add.program.steps
+    doubled = add("mul", x, 2.0)
+    steps.append(Step("cumsum", (doubled, ("value", 1)), (len(steps),), (out,)))
+    end = add("sub", ("slot", 1), ("input", 1))
+    add.program.outputs = [end[1]]
+    add.program.writes = [(0, end[1])]
+    segment = build(add.program)
+    for seed in (1, 2):
+        arrays = [np.random.default_rng(seed + k).standard_normal((4, 6)).astype(np.float32)
+                  for k in range(2)]
+        wanted = np.cumsum(arrays[0] * 2, 1) - arrays[1]
+        (found,) = segment.run(arrays, [])
+        np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
+        np.testing.assert_array_equal(arrays[0], found)
+
+
+def test_a_row_that_raises_overwrites_nothing():
+    add = Recorder((3,))
+    steps = add.program.steps
+    steps.append(Step("cumsum", (("input", 0), ("value", 7)), (0,), (Spec((3,), (1,), "f4"),)))
+    add.program.writes = [(0, add("mul", ("slot", 0), 0.5)[1])]
+    segment, array = build(add.program), np.ones(3, np.float32)
+    with pytest.raises(segment.Doubtful):
+        segment.run([array], [])
+    assert array.tolist() == [1, 1, 1]

@@ -6,12 +6,12 @@ import pytest
 
 pytest.importorskip("llvmlite", reason="native code is made by llvmlite")
 
-import kkori.nn.functional  # noqa: E402
-import kkori.special  # noqa: E402, F401  (both fill the table)
-from kkori.codegen.graph import Graph  # noqa: E402
-from kkori.codegen.lowering import LOWER, Program, Spec, Step, lower  # noqa: E402
-from kkori.codegen.segment import build  # noqa: E402
-from kkori.ops.table import TABLE  # noqa: E402
+import kkori.nn.functional
+import kkori.special  # noqa: F401  (both fill the table)
+from kkori.codegen.graph import Graph
+from kkori.codegen.lowering import LOWER, Program, Spec, Step, lower
+from kkori.codegen.segment import build
+from kkori.ops.table import TABLE
 
 ODD = [np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-40, -1e-40, 1.0, -1.0, 3.4e38, 90.0, -90.0]
 X, Y, POSITIVE, UNIT, TARGET, TRUTH = "xyputb"  # what an argument is drawn from
@@ -123,7 +123,7 @@ SETTINGS += [("binary_cross_entropy", UNIT, TARGET, None, "none"),
              ("binary_cross_entropy", UNIT, TARGET, POSITIVE, "mean"),
              ("binary_cross_entropy_with_logits", X, TARGET, None, None, "none"),
              ("binary_cross_entropy_with_logits", UNIT, TARGET, None, POSITIVE, "mean")]
-ALL = [(row, kinds) for row, kinds in SIMPLE.items()] + [(case[0], case[1:]) for case in SETTINGS]
+ALL = [*SIMPLE.items()] + [(case[0], case[1:]) for case in SETTINGS]
 
 
 def naming(value):
