@@ -95,7 +95,7 @@ def through(value: Value, address: Address) -> Address:
 
 def narrowed(value: Value, address: Address) -> Address:
     """`address` with index 0 along dimensions of length 1."""
-    return tuple(None if n == 1 else a for n, a in zip(value.shape, address, strict=True))
+    return tuple([None if n == 1 else a for n, a in zip(value.shape, address, strict=True)])
 
 
 def cost(value: Value, stored: set[Value]) -> int:

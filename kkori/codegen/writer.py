@@ -102,28 +102,30 @@ class Writer:
 
     def places(self, address: Address) -> tuple[Any, ...]:
         """What tells two positions apart."""
-        axes = [self.axes[a] for a in address if a is not None]
-        return tuple((axis.index, axis.lanes) for axis in axes)
+        axes = self.axes
+        return tuple([(axes[a].index, axes[a].lanes) for a in address if a is not None])
 
     def key(self, value: Value, address: Address) -> Any:
         return value.number, self.places(address), self.floor
 
     def value(self, value: Value, address: Address) -> Known:
         """The name of `value` at `address`, written where it can be known first."""
-        stack = [(value, narrowed(value, address))]
+        where = narrowed(value, address)
+        first, known = self.key(value, where), self.known
+        stack = [(value, where, first)]
         while stack:
-            part, where = stack[-1]
-            if self.key(part, where) in self.known:
+            part, where, key = stack[-1]
+            if key in known:
                 stack.pop()
                 continue
-            missing = [(arg, at) for arg, at in self.operands(part, where)
-                       if self.key(arg, at) not in self.known]
+            operands = [(arg, at, self.key(arg, at)) for arg, at in self.operands(part, where)]
+            missing = [operand for operand in operands if operand[2] not in known]
             if missing:
                 stack.extend(missing)
                 continue
             stack.pop()
-            self.known[self.key(part, where)] = self.write(part, where)
-        return self.known[self.key(value, narrowed(value, address))]
+            known[key] = self.write(part, where, [known[operand[2]] for operand in operands])
+        return known[first]
 
     def is_read(self, value: Value) -> bool:
         """Whether it is loaded (or already in a register) instead of computed here."""
@@ -138,7 +140,8 @@ class Writer:
             return [(inner, narrowed(inner, through(value, where)))]
         return [(arg, narrowed(arg, where)) for arg in value.args]
 
-    def write(self, value: Value, where: Address) -> Known:
+    def write(self, value: Value, where: Address, operands: list[Known]) -> Known:
+        """Load or compute `value`, whose operands are known."""
         if self.is_read(value):
             found = self.finished.get((value, self.places(where)))
             return self.load(value, where) if found is None else found
@@ -148,8 +151,7 @@ class Writer:
             return self.number(value), 1, 0
         if value.kind == "range":
             return self.counted(value, where)
-        known = [self.known[self.key(arg, at)] for arg, at in self.operands(value, where)]
-        return known[0] if value.kind == "view" else self.scalar(value, known)
+        return operands[0] if value.kind == "view" else self.scalar(value, operands)
 
     def level_of(self, level: int) -> int:
         return 3 if self.floor == 3 and level > 0 else level
