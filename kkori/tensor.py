@@ -262,6 +262,7 @@ class Tensor(Bound):
                 f"Variable data has to be a tensor, but got {type(new).__name__}"))
         storage = new.shared_storage()
         before_write(self)
+        before_write(new)  # it shares its memory from now on
         self._storage, self._array = storage, new._array
 
     def detach(self) -> Tensor:

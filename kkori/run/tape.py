@@ -25,7 +25,7 @@ from kkori.tensor import Tensor, wrap
 
 __all__ = ["Entry", "Tape"]
 
-SLOT, EXTERNAL, CONSTANT, ZERO = range(4)  # what an argument of a recorded operation is
+SLOT, EXTERNAL, CONSTANT, ZERO, NUMBER = range(5)  # what an argument of a recorded operation is
 MOST_OPERATIONS = 2000
 MOST_SNAPSHOT = 1 << 20  # bytes of an input that NumPy code could write to
 KINDS = ("f4", "f8", "b1", "i8")  # element types that compiled rounds read
@@ -137,6 +137,7 @@ class Tape:
         self.class_of: dict[int, Any] = {}  # recorded results: id of the array -> (array, class)
         self.external_of: dict[int, Any] = {}  # id of the tensor -> (tensor, number)
         self.added: list[int] = []  # keys of `external_of` that the current operation has made
+        self.arrays: list[Any] = []  # of the externals
         self.nodes: dict[int, Any] = {}  # slot -> node of a recorded result
         self.grown: Any = None  # the first entry that this recording has made, and its parent
         self.inside: Entry | None = None
@@ -234,6 +235,9 @@ class Tape:
                     fresh.append(arg)
                 else:
                     return None
+            elif kind == NUMBER:
+                if not same_number(arg, data):
+                    return None
             elif arg.__class__ is not data.__class__ or arg != data:
                 return None
             elif kind == ZERO and copysign(1.0, arg) != copysign(1.0, data):
@@ -318,6 +322,7 @@ class Tape:
         self.start_round()
         self.recording, self.at = True, entry
         for number, tensor in enumerate(bound):
+            self.arrays.append(weakref.ref(tensor._array))
             self.external_of[id(tensor)] = weakref.ref(tensor), number
         for event, tensors in pending:
             self.note(event.promises, tensors)
@@ -374,6 +379,10 @@ class Tape:
             raise Unrecordable(f"{row.name} has no loop rule yet")
         entry.row, entry.call, entry.mode = row, call, switch.on
         entry.patterns = [self.pattern(entry, arg) for arg in args]
+        for kind, data in entry.patterns:
+            if kind == NUMBER and data.dtype not in {
+                    arg._array.dtype for arg in args if isinstance(arg, Tensor)}:
+                raise Unrecordable("a number of another type")
         if self.inside is None:
             same = next((child for child in self.at.children if child.row is row
                          and child.mode is entry.mode and alike(child.patterns, entry.patterns)),
@@ -399,6 +408,10 @@ class Tape:
                     raise Unrecordable("a result whose tail was cut")
                 return SLOT, known
             return EXTERNAL, self.external(entry, arg)
+        if arg.__class__ is np.ndarray and not arg.ndim and arg.dtype.str[1:] in KINDS:
+            if self.inside is not None and arg != 0:
+                raise Unrecordable("a number that a gradient rule has computed")
+            return NUMBER, arg
         check_constant(arg)
         return (ZERO if arg.__class__ is float and arg == 0 else CONSTANT), arg
 
@@ -416,6 +429,7 @@ class Tape:
         entry.layouts.append(layout)
         self.external_of[id(tensor)] = weakref.ref(tensor), number
         self.added.append(id(tensor))
+        self.arrays.append(weakref.ref(tensor._array))
         return number, layout
 
     def number_of(self, tensor: Tensor) -> int | None:
@@ -498,7 +512,7 @@ class Tape:
 
     def promise_gradients(self, entry: Entry) -> None:
         tensors = []
-        for (number, _), kind in zip(entry.leaves, entry.promises, strict=True):
+        for kind in entry.promises:
             tensor = _new(Tensor)
             tensor._array = array = kind()
             array.array, array.tape = None, self
@@ -583,10 +597,9 @@ class Tape:
             return True
         root = root_of(written)
         if self.recording:
-            for held, _ in (*self.class_of.values(), *self.external_of.values()):
+            for held in (*[held for held, _ in self.class_of.values()], *self.arrays):
                 known = held()
-                known = known._array if isinstance(known, Tensor) else known
-                if isinstance(known, np.ndarray) and root_of(known) is root:
+                if known is not None and root_of(known) is root:
                     return True
             return False
         for tensor in self.bound:
@@ -727,6 +740,12 @@ def watched(roots: Any) -> bool:
     return False
 
 
+def same_number(one: Any, two: Any) -> bool:
+    """Whether two arrays without dimensions hold the same bits."""
+    return (one.__class__ is np.ndarray and not one.ndim and one.dtype == two.dtype
+            and one.tobytes() == two.tobytes())
+
+
 def check_constant(arg: Any) -> None:
     """Unrecordable unless `arg` is compared fully by ``==``."""
     if arg.__class__ in (tuple, list):
@@ -780,6 +799,9 @@ def alike(first: list[tuple[int, Any]], second: list[tuple[int, Any]]) -> bool:
                 return False
         elif kind == SLOT:
             if one is not two:
+                return False
+        elif kind == NUMBER:
+            if not same_number(one, two):
                 return False
         elif one.__class__ is not two.__class__ or one != two or (
                 kind == ZERO and copysign(1.0, one) != copysign(1.0, two)):

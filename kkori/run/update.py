@@ -15,7 +15,7 @@ import numpy as np
 
 from kkori.core.storage import is_shared_with_numpy, root_of
 from kkori.run.tails import Tails
-from kkori.run.tape import EXTERNAL, SLOT, Entry, Tape
+from kkori.run.tape import EXTERNAL, NUMBER, SLOT, Entry, Tape
 from kkori.tensor import Tensor
 
 __all__ = ["Update", "Unupdatable", "look"]
@@ -113,7 +113,9 @@ class Trace:
                 program.inputs.append(Spec(layout.shape, steps, layout.kind.str[1:]))
             for inner in (entry.inner if entry.kind == "backward" else [entry]):
                 args = tuple(reference(pattern) for pattern in inner.patterns)
-                program.steps.append(Step(inner.row.name, args, tuple(inner.slots)))
+                results = tuple(Spec(kind.shape, (), kind.dtype.str[1:])
+                                for kind in inner.promises)
+                program.steps.append(Step(inner.row.name, args, tuple(inner.slots), results))
             for (_, source), slot in zip(entry.leaves, entry.slots, strict=False):
                 program.steps.append(Step("clone", (("slot", source),), (slot,)))
         self.externals = len(program.inputs)
@@ -139,14 +141,14 @@ class Trace:
         from kkori.codegen.lowering import LOWER, lower
         if not toolchain.available():
             raise Unupdatable("compiling needs llvmlite, which is not installed")
-        for step in self.program.steps:
-            if step.row not in LOWER:
-                raise Unupdatable(f"{step.row} has no loop rule yet")
         try:
             found = lower(self.program, Graph())
         except Exception as error:
             raise Unbuildable(f"the compiler failed: {type(error).__name__}: {error}") from error
         if found is None:
+            for step in self.program.steps:
+                if step.row not in LOWER:
+                    raise Unupdatable(f"{step.row} has no loop rule yet")
             raise Unupdatable("an operation with options that have no loop rule yet")
 
 
@@ -154,6 +156,8 @@ def reference(pattern: tuple[int, Any]) -> tuple[str, Any]:
     kind, data = pattern
     if kind == SLOT:
         return "slot", data.slot
+    if kind == NUMBER:
+        return "value", data.item()
     return ("input", data[0]) if kind == EXTERNAL else ("value", data)
 
 
@@ -408,7 +412,7 @@ class Update:
 
     def counted(self, optimizer: Any) -> None:
         """Count the step in the optimizer's state, and the writes in the storages."""
-        for group, members, _ in self.groups:
+        for _, members, _ in self.groups:
             for param in members:
                 (param._storage or param.shared_storage()).version += 1
                 state = optimizer.state.get(param)

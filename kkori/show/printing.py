@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kkori.core.promise import Promise
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -142,6 +144,8 @@ def _contents(tensor: Tensor, indent: int) -> str:
 def _values(tensor: Tensor) -> np.ndarray:
     """The tensor's numbers in a type NumPy itself can compare and list."""
     array = tensor._array
+    if isinstance(array, Promise):
+        array = array.peek()
     return array if array.dtype.kind in "?biufc" else array.astype(np.float32)
 
 
@@ -299,8 +303,9 @@ def _suffixes(tensor: Tensor) -> list[str]:
         suffixes.append(f"size={tuple(tensor.shape)}")
     if _dtype_is_news(tensor):
         suffixes.append(f"dtype={tensor.dtype}")
-    if tensor.grad_fn is not None:
-        suffixes.append(f"grad_fn=<{tensor.grad_fn.name()}>")
+    node = tensor._node if isinstance(tensor._array, Promise) else tensor.grad_fn
+    if node is not None:
+        suffixes.append(f"grad_fn=<{node.name()}>")
     elif tensor.requires_grad:
         suffixes.append("requires_grad=True")
     return suffixes

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +12,8 @@ import pytest
 import kkori as torch
 from kkori.autograd.mode import switch
 from kkori.run import hot
+
+sys.path.insert(0, str(Path(__file__).parent))  # tests in this folder import its modules
 
 
 class Log:

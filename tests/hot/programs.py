@@ -12,14 +12,52 @@ SHAPES = [(), (3,), (4, 3), (1, 3), (4, 1)]
 UNARY = ["relu", "tanh", "exp", "sin", "square", "neg", "abs", "sigmoid"]
 BINARY = ["add", "sub", "mul", "maximum"]
 VIEWS = ["t", "flatten", "unsqueeze", "first", "expand", "reshape"]
-LOOKS = ["item", "print", "numpy", "detach", "data", "keep", "shape", "grad_fn", "bool", "version",
-         "copy", "requires", "leaf"]
+LOOKS = [
+    "item",
+    "print",
+    "numpy",
+    "detach",
+    "data",
+    "keep",
+    "shape",
+    "grad_fn",
+    "bool",
+    "version",
+    "copy",
+    "requires",
+    "leaf",
+]
 WRITES = ["add_", "mul_", "data.add_", "index", "fill", "input.add_", "input.data", "numpy"]
-BETWEEN = ["param.data", "param.add_", "lr", "eval", "raise", "grad.mul_", "grad.assign", "grad.none",
-           "load", "random", "momentum", "grad.keep", "backward", "hook", "swap", "nothing", "nothing",
-           "nothing", "nothing"]
-OPTIMIZERS = [("SGD", {}), ("SGD", {"momentum": 0.9}), ("Adam", {}), ("AdamW", {}), ("RMSprop", {}),
-              ("Adagrad", {}), ("SGD", {"weight_decay": 0.01, "nesterov": True, "momentum": 0.5})]
+BETWEEN = [
+    "param.data",
+    "param.add_",
+    "lr",
+    "eval",
+    "raise",
+    "grad.mul_",
+    "grad.assign",
+    "grad.none",
+    "load",
+    "random",
+    "momentum",
+    "grad.keep",
+    "backward",
+    "hook",
+    "swap",
+    "nothing",
+    "nothing",
+    "nothing",
+    "nothing",
+]
+OPTIMIZERS = [
+    ("SGD", {}),
+    ("SGD", {"momentum": 0.9}),
+    ("Adam", {}),
+    ("AdamW", {}),
+    ("RMSprop", {}),
+    ("Adagrad", {}),
+    ("SGD", {"weight_decay": 0.01, "nesterov": True, "momentum": 0.5}),
+]
 
 
 class Script:
@@ -31,20 +69,40 @@ class Script:
         self.inputs = [draw.choice(SHAPES) for _ in range(draw.randint(1, 3))]
         self.optimizer = draw.choice(OPTIMIZERS)
         self.rounds = draw.randint(14, 28)
-        self.zero = draw.choice(["after", "before", "middle", "zeros", "never"][:draw.randint(1, 5)])
+        self.zero = draw.choice(
+            ["after", "before", "middle", "zeros", "never"][: draw.randint(1, 5)]
+        )
         self.numpy_inputs = draw.random() < 0.3
         self.holds = draw.random() < 0.15  # everything is held until the step is over
         wild = draw.random()
         self.steps = [self.step(draw, wild) for _ in range(draw.randint(2, 10))]
-        self.events = [self.when(draw, draw.choice(BETWEEN)) for _ in range(draw.randint(0, 3))
-                       if wild > 0.3]
+        self.events = [
+            self.when(draw, draw.choice(BETWEEN)) for _ in range(draw.randint(0, 3)) if wild > 0.3
+        ]
 
     def step(self, draw, wild):
-        kind = draw.choices(["unary", "binary", "view", "scalar", "look", "write", "sum"],
-                            [4, 6, 2, 3, 2 * wild, wild ** 2, 1])[0]
-        name = draw.choice({"unary": UNARY, "binary": BINARY, "view": VIEWS, "look": LOOKS,
-                            "write": WRITES, "scalar": BINARY, "sum": ["sum", "mean"]}[kind])
-        what = kind, name, draw.randrange(100), draw.randrange(100), draw.choice([0.5, -0.0, 2, 1.5])
+        kind = draw.choices(
+            ["unary", "binary", "view", "scalar", "look", "write", "sum"],
+            [4, 6, 2, 3, 2 * wild, wild**2, 1],
+        )[0]
+        name = draw.choice(
+            {
+                "unary": UNARY,
+                "binary": BINARY,
+                "view": VIEWS,
+                "look": LOOKS,
+                "write": WRITES,
+                "scalar": BINARY,
+                "sum": ["sum", "mean"],
+            }[kind]
+        )
+        what = (
+            kind,
+            name,
+            draw.randrange(100),
+            draw.randrange(100),
+            draw.choice([0.5, -0.0, 2, 1.5]),
+        )
         return self.when(draw, what)
 
     def when(self, draw, what):
@@ -54,8 +112,15 @@ class Script:
 
 
 def wanted(kind, number, place, k, chance):
-    return kind == "always" or kind == "every" and k % number == 0 or kind == "once" and (
-        k == place) or kind == "chance" and chance.random() < 0.3
+    return (
+        kind == "always"
+        or kind == "every"
+        and k % number == 0
+        or kind == "once"
+        and (k == place)
+        or kind == "chance"
+        and chance.random() < 0.3
+    )
 
 
 def fresh(shape, scale=1.0):
@@ -70,8 +135,9 @@ class Program:
         self.chance = random.Random(7)
         self.params = [fresh(shape, 0.3).requires_grad_() for shape in script.params]
         self.arrays = [np.array(fresh(shape), dtype=np.float32) for shape in script.inputs]
-        self.inputs = [torch.from_numpy(a) if script.numpy_inputs else torch.tensor(a)
-                       for a in self.arrays]
+        self.inputs = [
+            torch.from_numpy(a) if script.numpy_inputs else torch.tensor(a) for a in self.arrays
+        ]
         name, options = script.optimizer
         self.opt = getattr(torch.optim, name)(self.params, lr=0.01, **options)
 
@@ -117,8 +183,9 @@ class Program:
 
     def binary(self, values, name, one, two, number):
         a, b = values[one % len(values)], values[-1 - two % min(3, len(values))]
-        values.append(getattr(torch, name)(a, b).tanh() if one % 2 else
-                      getattr(torch, name)(a, b) * 0.5)
+        values.append(
+            getattr(torch, name)(a, b).tanh() if one % 2 else getattr(torch, name)(a, b) * 0.5
+        )
 
     def scalar(self, values, name, one, two, number):
         a = values[-1 - one % min(3, len(values))]

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from programs import Program, Script
 
 import kkori as torch
-
-from .programs import Program, Script
 
 pytest.importorskip("llvmlite")
 PROGRAMS = 320
