@@ -161,6 +161,9 @@ def reduced(graph: Graph, name: str, x: Value, axes: Any, keepdim: bool) -> Valu
 
 # Formulas.
 
+Operator = Callable[..., "Term"]
+
+
 class Term:
     """A value in a formula: arithmetic and comparisons make new ones."""
 
@@ -180,6 +183,24 @@ class Term:
         """Its type."""
         return self.value.dtype
 
+    if TYPE_CHECKING:  # set below, all alike
+        __add__: Operator
+        __radd__: Operator
+        __sub__: Operator
+        __rsub__: Operator
+        __mul__: Operator
+        __rmul__: Operator
+        __truediv__: Operator
+        __rtruediv__: Operator
+        __lt__: Operator
+        __le__: Operator
+        __gt__: Operator
+        __ge__: Operator
+        __and__: Operator
+        __or__: Operator
+        __neg__: Operator
+        __abs__: Operator
+        __invert__: Operator
     if TYPE_CHECKING:  # Python's operators, which the loops below the class set
         def one(self) -> Term: ...
         def two(self, other: Any) -> Term: ...
