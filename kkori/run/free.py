@@ -48,7 +48,9 @@ class Ending:
 class FreeTape(Tape):
     """The traces of one thread's rounds that end with backward()."""
 
-    failures = 0
+    rest = 2 * hot.REST
+
+    failures = idle = 0
 
     def begin(self) -> None:
         """The next round begins."""
@@ -56,9 +58,12 @@ class FreeTape(Tape):
         self.start_round()
         self.recording = recording
         useless = self.counts["flushed"] > 40 + 4 * self.counts["rounds"]
-        if useless or not self.may_record and not self.root.children:
+        self.idle += 1
+        if useless or self.idle > hot.MOST_IDLE or (
+                not self.may_record and not self.root.children):
             self.root.children, self.may_record = [], False
-            switch.tape = None
+            switch.tape = switch.free = None  # after a rest, from the beginning
+            switch.backwards = -self.rest
             return
         switch.tape = self
 
@@ -119,6 +124,7 @@ class FreeTape(Tape):
         self.bound = bound
         hot.keep(self, held, arrays, ending.tails)
         self.counts["rounds"] += 1
+        self.idle = 0
         switch.tape = None
         seen: set[int] = {id(arrays[slot]) for slot in held if slot in arrays}
         for leaf, slot in zip(leaves, entry.slots, strict=True):

@@ -26,6 +26,8 @@ __all__ = ["after_step", "enabled", "leave", "set_enabled", "step", "tapes"]
 ROUNDS_BEFORE_RECORDING = 3
 MOST_RECORDINGS = 12
 MOST_FAILURES = 3
+MOST_IDLE = 60  # rounds in a row that were not replayed, until a loop is left alone
+REST = 500  # rounds for which it is, the first time; then twice as many
 _state = {"on": os.environ.get("KKORI_HOT") == "1" and not os.environ.get("KKORI_EAGER")}
 
 
@@ -47,7 +49,8 @@ class Loop:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.rounds = self.recordings = self.failures = 0
+        self.rounds = self.recordings = self.failures = self.idle = 0
+        self.rest = REST
         self.tape: Tape | None = None
         self.given_up = self.last_failure = ""
 
@@ -116,12 +119,16 @@ def after_step(optimizer: Any, done: bool) -> None:
     if done:
         assert tape is not None
         tape.start_round()
+        loop.idle = 0
         return
+    loop.rounds += 1
+    loop.idle += 1
     if loop.given_up:
         if switch.tape is tape:
             switch.tape = None
+        if loop.idle > loop.rest:
+            wake(loop)
         return
-    loop.rounds += 1
     if tape is not None and tape.recording:
         finish_recording(loop, tape, optimizer)
     elif tape is not None and switch.tape is tape:
@@ -129,6 +136,8 @@ def after_step(optimizer: Any, done: bool) -> None:
         tape.missed()
     if tape is not None and tape.counts["flushed"] > 20 + 4 * tape.counts["rounds"]:
         give_up(loop, "values are looked at, or changed, before the step")
+    elif loop.idle > MOST_IDLE:
+        give_up(loop, "no two rounds are alike")
     if loop.given_up or loop.rounds < ROUNDS_BEFORE_RECORDING:
         if switch.tape is tape:
             switch.tape = None
@@ -142,6 +151,12 @@ def give_up(loop: Loop, reason: str) -> None:
     if loop.tape is not None:
         loop.tape.forget()
         loop.tape.root.children = []
+
+
+def wake(loop: Loop) -> None:
+    """The loop has been left alone for long; what it does may have changed."""
+    loop.given_up, loop.tape, loop.rest = "", None, 4 * loop.rest
+    loop.recordings = loop.failures = loop.idle = 0
 
 
 def begin_round(loop: Loop) -> None:
