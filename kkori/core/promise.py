@@ -31,6 +31,8 @@ class Promise:
     """The base of all promise classes; see the module."""
 
     __slots__ = ("array", "tape")
+    array: Any  # None until it has been computed
+    tape: Any
     shape: tuple[int, ...] = ()
     strides: tuple[int, ...] = ()
     dtype: Any = None
