@@ -5,6 +5,7 @@ import pytest
 
 pytest.importorskip("llvmlite", reason="native code is made by llvmlite")
 
+from kkori import settings
 from kkori.codegen.graph import Graph, check
 from kkori.codegen.lowering import Program, Spec, Step, lower
 from kkori.codegen.schedule import Nest, plan
@@ -171,3 +172,68 @@ def test_a_row_that_raises_overwrites_nothing():
     with pytest.raises(segment.Doubtful):
         segment.run([array], [])
     assert array.tolist() == [1, 1, 1]
+
+
+@pytest.fixture
+def threads():
+    before = settings.get_num_threads()
+    yield settings.set_num_threads
+    settings.set_num_threads(before)
+
+
+def test_results_do_not_depend_on_the_number_of_threads(threads):
+    program = network(100, 9000)
+    segment = build(program)
+    assert segment.native.shared, "large enough to be shared"
+    found = []
+    for count in (1, 2, 3, 1):
+        threads(count)
+        arrays = arrays_for(program)
+        loss = segment.run(arrays, [])[0]
+        found.append([loss.copy(), *arrays])
+    for other in found[1:]:
+        for one, two in zip(found[0], other, strict=True):
+            np.testing.assert_array_equal(one, two)
+
+
+def test_products_are_stages_of_the_step(threads):
+    add = Recorder((300, 90), (40, 90), (40,))
+    x, w, b = (("input", k) for k in range(3))
+    h = add("relu", add("addmm", b, x, add("t", w), 1, 1))
+    add.program.outputs = [h[1], add("mm", add("t", h), x)[1]]
+    segment = build(add.program)
+    assert not segment.native.calls
+    arrays = arrays_for_shapes((300, 90), (40, 90), (40,))
+    hidden = np.maximum(arrays[0] @ arrays[1].T + arrays[2], 0)
+    for count in (1, 2):
+        threads(count)
+        for found, wanted in zip(segment.run(arrays, []), (hidden, hidden.T @ arrays[0]),
+                                 strict=True):
+            np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-3)
+
+
+def arrays_for_shapes(*shapes):
+    random = np.random.default_rng(2)
+    return [random.standard_normal(shape).astype(np.float32) for shape in shapes]
+
+
+def test_denormals_are_flushed_inside_a_step_only():
+    add = Recorder((32,))
+    add.program.outputs = [add("mul", ("input", 0), 0.5)[1]]
+    tiny = np.full(32, 2.0 ** -126, np.float32)
+    (found,) = build(add.program).run([tiny], [])
+    assert not found.any()
+    assert (tiny * np.float32(0.5)).all()
+
+
+def test_what_the_caller_holds_is_not_written_again():
+    add = Recorder((64,))
+    add.program.outputs = [add("add", ("input", 0), 1.0)[1]]
+    segment = build(add.program)
+    first = segment.run([np.zeros(64, np.float32)], [])[0]
+    second = segment.run([np.ones(64, np.float32)], [])[0]
+    assert first[0] == 1 and second[0] == 2
+    place = second.__array_interface__["data"][0]
+    del second
+    third = segment.run([np.zeros(64, np.float32)], [])[0]
+    assert third.__array_interface__["data"][0] == place, "memory that nobody holds is used again"
