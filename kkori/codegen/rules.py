@@ -201,14 +201,6 @@ class Term:
         __neg__: Operator
         __abs__: Operator
         __invert__: Operator
-    if TYPE_CHECKING:  # Python's operators, which the loops below the class set
-        def one(self) -> Term: ...
-        def two(self, other: Any) -> Term: ...
-        __neg__ = __abs__ = __invert__ = one
-        __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = two
-        __truediv__ = __rtruediv__ = __lt__ = __le__ = __gt__ = __ge__ = __and__ = __or__ = two
-        __eq__ = __ne__ = two  # type: ignore[assignment]
-
     def do(self, name: str, *others: Any) -> Term:
         """A scalar operation on this and others, in the type of those that are arrays."""
         given = [other.value if isinstance(other, Term) else other for other in others]
