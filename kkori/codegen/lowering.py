@@ -8,7 +8,18 @@ rule. The rules are in `lower_arrays` (movement, sums, products), `lower_element
 from __future__ import annotations
 
 from kkori.codegen import lower_arrays, lower_elements, lower_losses
-from kkori.codegen.rules import LOWER, NoRule, Program, Spec, Step, Term, formula, lower, rule
+from kkori.codegen.rules import (
+           BY_ARRAY_RULE,
+           LOWER,
+           NoRule,
+           Program,
+           Spec,
+           Step,
+           Term,
+           formula,
+           lower,
+           rule,
+)
 
-__all__ = ["LOWER", "NoRule", "Program", "Spec", "Step", "Term", "formula", "lower",
-           "lower_arrays", "lower_elements", "lower_losses", "rule"]
+__all__ = ["BY_ARRAY_RULE", "LOWER", "NoRule", "Program", "Spec", "Step", "Term", "formula",
+           "lower", "lower_arrays", "lower_elements", "lower_losses", "rule"]

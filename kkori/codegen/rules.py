@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from kkori.codegen.graph import DTYPES, Graph, Value
 
-__all__ = ["LOWER", "NoRule", "Program", "Rule", "Spec", "Step", "Term", "convert", "formula",
-           "lower", "reduced", "rule"]
+__all__ = ["BY_ARRAY_RULE", "LOWER", "NoRule", "Program", "Rule", "Spec", "Step", "Term",
+           "convert", "formula", "lower", "reduced", "rule"]
 
 
 class NoRule(Exception):
@@ -89,13 +89,27 @@ def lower(program: Program, graph: Graph) -> dict[int, Value] | None:
     return slots
 
 
+# Rows without loops that may be part of a compiled program all the same: what shape they give
+# follows from the shapes they get, and they draw no random numbers.
+BY_ARRAY_RULE = frozenset((
+    "convolution", "conv_input", "conv_weight", "max_pool2d_with_indices", "max_pool_values",
+    "max_pool_backward", "avg_pool2d", "avg_pool_backward", "adaptive_avg_pool2d", "matmul", "bmm",
+    "baddbmm", "addbmm", "addmv", "embedding", "embedding_backward", "cat", "stack", "split",
+    "split_with_sizes", "unbind", "select", "select_backward", "slice", "slice_backward", "narrow",
+    "gather", "gru_gates", "lstm_gates", "flip", "roll", "repeat", "constant_pad_nd", "cumsum",
+    "argmax", "argmin", "glu", "tril", "triu", "fused_rms_norm", "fused_rms_norm_backward",
+    "fixed_batch_norm", "upsample_nearest2d", "upsample_bilinear2d", "pixel_shuffle"))
+
+
 def by_array_rule(graph: Graph, number: int, step: Step, args: list[Any]) -> Any:
     """The results of a row that NumPy computes, between loops; None where it has no part in a
     compiled program."""
+    if step.row not in BY_ARRAY_RULE:
+        return None
     from kkori.ops.table import TABLE
     operands = [arg for arg in args if isinstance(arg, Value)]
     leaves = [arg.args[0] if arg.kind == "view" else arg for arg in operands]
-    if step.row not in TABLE or not step.results or any(
+    if not step.results or any(
             spec.dtype not in DTYPES or 0 in spec.shape for spec in step.results) or any(
             leaf.kind in ("number", "constant", "range") for leaf in leaves):
         return None

@@ -301,11 +301,13 @@ class Segment:
         """One call for all native stages between two library calls."""
         if self.threads != get_num_threads():
             self.use_threads(get_num_threads())
-        self.results.clear()
         self.functions[0](self.address)
-        for value, function in zip(self.native.calls, self.functions[1:], strict=True):
-            self.call(value)
-            function(self.address)
+        try:
+            for value, function in zip(self.native.calls, self.functions[1:], strict=True):
+                self.call(value)
+                function(self.address)
+        finally:
+            self.results.clear()
 
     def commit(self) -> None:
         """Overwrite what the loops could not write in place."""

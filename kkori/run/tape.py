@@ -707,9 +707,9 @@ def held_by(tensors: list[Tensor], tensor: Tensor) -> bool:
 
 
 def compilable(name: str) -> bool:
-    """Whether the compiler knows a row."""
-    from kkori.codegen.lowering import LOWER
-    return name in LOWER
+    """Whether a row can be part of a compiled round: as a loop, or by its array rule."""
+    from kkori.codegen.lowering import BY_ARRAY_RULE, LOWER
+    return name in LOWER or name in BY_ARRAY_RULE
 
 
 def holds_tensors(value: Any) -> bool:

@@ -9,7 +9,7 @@ pytest.importorskip("llvmlite", reason="native code is made by llvmlite")
 import kkori.nn.functional
 import kkori.special  # noqa: F401  (both fill the table)
 from kkori.codegen.graph import Graph
-from kkori.codegen.lowering import LOWER, Program, Spec, Step, lower
+from kkori.codegen.lowering import BY_ARRAY_RULE, LOWER, Program, Spec, Step, lower
 from kkori.codegen.segment import build
 from kkori.ops.table import TABLE
 
@@ -246,6 +246,7 @@ def test_losses_of_classes(shape, weighted, ignored, reduction):
 def test_every_rule_belongs_to_a_row():
     lower(Program(), Graph())
     assert not set(LOWER) - set(TABLE)
+    assert not BY_ARRAY_RULE - set(TABLE) and not BY_ARRAY_RULE & set(LOWER)
 
 
 def test_arrays_of_no_elements_are_left_to_array_rules():
