@@ -200,6 +200,13 @@ def not_expandable(found: Any, shape: Any) -> RuntimeError:
 _expand = op("expand", expand_array, {"input": lambda g: g}, view=True)
 
 
+def spread_out(tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """`tensor` repeated along new or short dimensions, for gradient rules; see `flipped`."""
+    if switch.on or switch.tape is not None:
+        return _expand(tensor, shape)
+    return wrap(expand_array(tensor._array, shape))
+
+
 @method
 def expand(self: Tensor, *sizes: Any, implicit: bool = False, **named: Any) -> Tensor:
     """Lengths of 1 stretched to `sizes` without copying; -1 keeps a length."""

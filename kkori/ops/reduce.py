@@ -12,7 +12,7 @@ import numpy as np
 from kkori.core import dtype as types
 from kkori.core import errors
 from kkori.ops import elementwise as el
-from kkori.ops.move import _expand
+from kkori.ops.move import spread_out
 from kkori.ops.results import result_type
 from kkori.ops.table import METHODS, TORCH, op, public
 from kkori.tensor import Tensor, dimension
@@ -51,6 +51,8 @@ def unreduce(g: Tensor, shape: Any, axes: Any, keepdim: bool) -> Tensor:
 
 def spread(g: Tensor, shape: Any, axes: Any, keepdim: bool) -> Tensor:
     """`g` repeated along the reduced dimensions (a view)."""
+    if axes is None and not keepdim:
+        return spread_out(g, shape)
     return unreduce(g, shape, axes, keepdim).expand(shape)
 
 
@@ -76,7 +78,7 @@ def sum_gradient(g: Tensor, input_shape: Any, axes: Any, keepdim: bool) -> Tenso
 _sum = op("sum", sum_array, {"input": sum_gradient}, node="SumBackward1")
 _sum_all = op("sum_all", lambda input: np.add.reduce(input, axis=None) if input.itemsize > 2
               else sum_array(input, None, False),
-              {"input": lambda g, input_shape: _expand(g, input_shape)}, node="SumBackward0")
+              {"input": lambda g, input_shape: spread_out(g, input_shape)}, node="SumBackward0")
 
 
 def mean_array(input: Any, axes: Any, keepdim: Any) -> Any:
