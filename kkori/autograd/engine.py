@@ -218,6 +218,12 @@ def _towards(roots: Any, inputs: Any) -> tuple[set[Any], set[Any]]:
     return wanted, captures
 
 
+def release(roots: Any) -> None:
+    """Let the graph behind `roots` go, as backward() does."""
+    for node in _reachable(roots):
+        node.release()
+
+
 def _reachable(roots: Any) -> set[Node]:
     stack = [edge_of(root) for root in roots]
     seen: set[Any] = set()

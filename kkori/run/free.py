@@ -103,7 +103,7 @@ class FreeTape(Tape):
 
     def run_round(self, entry: Entry, fresh: list[Tensor]) -> bool:
         """Compute the round that ends here; False, with nothing changed, where that cannot be."""
-        ending, bound = entry.runner, self.bound + fresh
+        ending, bound = entry.runner, self.bound[:self.at.externals] + fresh
         leaves = [bound[number] for number, _ in entry.leaves]
         if ending is None or any(leaf._hooks is not None and any(leaf._hooks) or isinstance(
                 leaf._grad, Tensor) and leaf._grad._requires_grad for leaf in leaves):

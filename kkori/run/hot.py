@@ -218,9 +218,16 @@ def run_round(tape: Tape, entry: Entry, optimizer: Any) -> bool:
         outputs = runner.compute(arrays, numbers)
     except runner.Doubtful:  # nothing has been overwritten; an array rule may have something to say
         return False
-    keep(tape, held, dict(zip(live, outputs, strict=True)), update.tails)
-    runner.commit()
-    update.counted(optimizer)
+    arrays = dict(zip(live, outputs, strict=True))
+    try:
+        keep(tape, held, arrays, update.tails)
+        runner.commit()
+        update.counted(optimizer)
+    except KeyboardInterrupt:  # parameters may have been overwritten: the round is finished first
+        keep(tape, held, arrays, update.tails)
+        runner.commit()
+        update.counted(optimizer)
+        raise
     tape.counts["rounds"] += 1
     return True
 
@@ -278,6 +285,8 @@ def keep(tape: Tape, held: set[int], arrays: dict[int, Any], tails: Any) -> None
 def fulfil(tensor: Tensor, array: Any, used: set[int]) -> None:
     """Put the computed array where one was promised."""
     promised = tensor._array
+    if not isinstance(promised, Promise):
+        return
     if promised.array is not None:
         array = promised.array  # it has been looked at
     elif id(array) in used:
@@ -306,6 +315,8 @@ def keep_views(tape: Tape, entry: Entry, tensors: list[Tensor], kept: dict[int, 
     found = entry.row.array(source._array, *[data for _, data in entry.patterns[1:]])
     for tensor, array in zip(tensors, found if entry.several else (found,), strict=True):
         promised = tensor._array
+        if not isinstance(promised, Promise):
+            continue
         promised.array, promised.tape = array, None
         tensor._array = array
         tensor._storage = source.shared_storage()

@@ -118,15 +118,18 @@ class Tape:
         self.thread = threading.get_ident()
         self.lock = threading.RLock()  # another thread may ask for what is pending in this one
         self.counts = {"rounds": 0, "recorded": 0, "side exits": 0, "flushed": 0, "looks": 0}
-        self.may_record = True
+        self.may_record, self.recording = True, False
+        self.pending: list[tuple[Entry, list[Tensor]]] = []
         self.compilable: Any = compilable
         self.start_round()
 
     def start_round(self) -> None:
+        if self.pending:
+            self.flush()  # an interrupt has come between
         self.at = self.root
         self.bound: list[Tensor] = []  # externals of this round, in order of appearance
         self.originals: dict[int, Any] = {}  # number: external, and its copy in `bound`
-        self.pending: list[tuple[Entry, list[Tensor]]] = []
+        self.pending = []
         self.values: dict[Any, Tensor] = {}  # while flushing: what promises have become
         self.forget()
 
@@ -155,7 +158,7 @@ class Tape:
                     fresh = self.match(entry.patterns, args)
                     if fresh is not None:
                         if fresh:
-                            self.bound += fresh
+                            self.bound[self.at.externals:] = fresh
                         return self.promise(entry)
             entry = None
             if self.pending:
@@ -204,7 +207,7 @@ class Tape:
                 fresh = self.match(entry.patterns, args)
                 if fresh is not None:
                     if fresh:
-                        self.bound += fresh
+                        self.bound[self.at.externals:] = fresh
                     return entry
         return None
 
@@ -213,7 +216,7 @@ class Tape:
         if len(patterns) != len(args):
             return None
         fresh: list[Tensor] = []
-        have = len(self.bound)
+        have = self.at.externals
         for (kind, data), arg in zip(patterns, args, strict=True):
             if kind == SLOT:
                 if not isinstance(arg, Tensor) or arg._array.__class__ is not data or (
@@ -491,7 +494,7 @@ class Tape:
                 if entry.kind == "backward":
                     fresh = self.match(entry.patterns, (*roots, *grads))
                     if fresh is not None and self.leaves_free(entry, fresh):
-                        self.bound += fresh
+                        self.bound[self.at.externals:] = fresh
                         self.promise_gradients(entry)
                         return
             if self.pending:
@@ -503,7 +506,7 @@ class Tape:
 
     def leaves_free(self, entry: Entry, fresh: list[Tensor]) -> bool:
         """Whether all leaves are as recorded: no gradient yet, no hooks, none twice."""
-        have = len(self.bound)
+        have = self.at.externals
         for number, _ in entry.leaves:
             leaf = self.bound[number] if number < have else fresh[number - have]
             if leaf._grad is not None or leaf._hooks is not None and any(leaf._hooks):
@@ -618,12 +621,15 @@ class Tape:
                 return
             self.at = LEFT
             self.counts["flushed"] += 1
-            mode, outer = switch.on, switch.tape
+            mode, outer, interrupt = switch.on, switch.tape, None
             switch.tape = None
             try:
                 while self.pending:
-                    self.redo(*self.pending[0])
-                    del self.pending[0]
+                    try:
+                        self.redo(*self.pending[0])
+                        del self.pending[0]
+                    except KeyboardInterrupt as error:  # every event can be run again
+                        interrupt = error
             except Exception as error:
                 self.fail(error)
                 raise
@@ -632,6 +638,8 @@ class Tape:
             for tensor, copy in self.originals.values():
                 copy.__dict__.update(tensor.__dict__)  # from now on it is the same memory
             self.at, self.bound, self.originals, self.values = self.root, [], {}, {}
+            if interrupt is not None:
+                raise interrupt
 
     def fail(self, error: Exception) -> None:
         """What was promised cannot be computed: whoever asks gets the same error."""
@@ -684,7 +692,8 @@ class Tape:
                     return
             self.counts["looks"] += 1
             try:
-                (promised.array,) = count.compute([tensor._array for tensor in self.bound], [])
+                (promised.array,) = count.compute(
+                    [tensor._array for tensor in self.bound[:at.externals]], [])
             except count.Doubtful:
                 self.flush()
 
@@ -768,9 +777,10 @@ def redo_backward(entry: Entry, args: list[Any], tensors: list[Tensor],
         leaf._grad = leaf._hooks = None
     try:
         half = len(args) // 2
-        engine.backward(args[:half], args[half:], False, False)
+        engine.backward(args[:half], args[half:], True, False)  # so that it can be run again
         for leaf, tensor in zip(leaves, tensors, strict=True):
             become(tensor, leaf._grad)
+        engine.release(args[:half])
     finally:
         for leaf, other, hook in zip(leaves, others, hooks, strict=True):
             leaf._grad, leaf._hooks = other, hook

@@ -366,7 +366,7 @@ class Update:
 
     def arrays(self, tape: Tape) -> list[Any] | None:
         """All inputs of the program; None where what is overwritten shares memory with others."""
-        found = [tensor._array for tensor in tape.bound]
+        found = [tensor._array for tensor in tape.bound[:tape.at.externals]]
         found += [tensor._array for tensor in self.extra]
         known = self.verified
         if len(found) != len(known):
