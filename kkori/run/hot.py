@@ -194,7 +194,11 @@ def finish_recording(loop: Loop, tape: Tape, optimizer: Any) -> None:
     except (Unupdatable, Unbuildable) as reason:
         tape.prune()
         loop.fail(str(reason))
-    tape.forget()
+    except BaseException:
+        tape.prune()
+        raise
+    finally:
+        tape.forget()
 
 
 def run_round(tape: Tape, entry: Entry, optimizer: Any) -> bool:
