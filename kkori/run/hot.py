@@ -99,6 +99,7 @@ def step(optimizer: Any) -> bool:
     if tape is not loop_of(optimizer).tape:
         tape.in_place()
         return False
+    assert tape is not None
     if tape.recording:
         return False
     with tape.lock:

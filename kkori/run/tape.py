@@ -160,16 +160,16 @@ class Tape:
                         if fresh:
                             self.bound[self.at.externals:] = fresh
                         return self.promise(entry)
-            entry = None
+            found: Entry | None = None
             if self.pending:
                 others = self.aside(row, args)
                 if others is not None:
                     return self.now(call, others)
                 self.miss()
                 if not self.recording:
-                    entry = self.find(row, args)
-            if entry is not None:
-                return self.promise(entry)
+                    found = self.find(row, args)
+            if found is not None:
+                return self.promise(found)
         if self.recording:
             return self.record(call, row, args)
         return self.now(call, args)
@@ -249,7 +249,7 @@ class Tape:
 
     def snapshot(self, number: int, layout: Layout, tensor: Tensor) -> Tensor | None:
         """`tensor`, or a copy of it while NumPy code could write to it; None where it is large."""
-        if not is_shared_with_numpy(tensor._storage):
+        if not is_shared_with_numpy(tensor.shared_storage()):
             return tensor
         if layout.needs or layout.viewed or tensor._array.nbytes > MOST_SNAPSHOT:
             return None

@@ -34,6 +34,7 @@ class _Stand:
 
     __slots__ = ()
     __array_priority__ = 3000
+    __neg__: Any
 
     def do(self, name: str, *operands: Any) -> Any:
         raise NotImplementedError
