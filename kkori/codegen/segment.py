@@ -213,18 +213,20 @@ class Segment:
             self.context, 8 * count) if program.numbers else None
         self.kernels = sum(isinstance(stage, Nest) for stage in schedule.stages)
         self.inputs: list[Any] = [None] * len(program.inputs)
+        self.settled = False  # every address in the context is that of the array kept for it
         self.prepare(buffers)
 
     def prepare(self, buffers: Buffers) -> None:
         """Hidden buffers, places of outputs, and what is left to copy at the end."""
         self.made: dict[Value, np.ndarray] = {}
         shapes = self.shapes()
-        self.fresh = []  # (value, shape, type, place): seen by the caller, made when needed
+        self.all: list[Any] = []  # (value, shape, type, place) of every array made here
+        self.fresh: list[Any] = []  # of those, what the caller sees: made anew when he keeps it
         for value in self.schedule.stored:
             if value in buffers.aliases:
                 continue
             item = value, shapes.get(value, value.shape), NUMPY[value.dtype], buffers.places[value]
-            self.make(*item)
+            self.all.append(item)
             if value in shapes:
                 self.fresh.append(item)
         self.copies = [(number, self.slots[slot]) for number, slot in self.program.writes
@@ -259,6 +261,9 @@ class Segment:
 
         Raises `Doubtful`, with nothing overwritten, where an array rule might raise an error.
         """
+        if not self.settled:
+            self.start_over()
+        self.settled = False
         if not all(map(is_, arrays, self.inputs)):
             self.point_at(arrays)
         if numbers:
@@ -269,11 +274,18 @@ class Segment:
             if getrefcount(made[item[0]]) > 2:
                 self.make(*item)
         self.run_stages()
+        self.settled = True
         for value in self.doubts:
             if isnan(self.array(value).item()):
                 raise Doubtful
         return [made[value] if value is not None else self.output(self.slots[slot])
                 for value, slot in zip(self.plain, self.program.outputs, strict=True)]
+
+    def start_over(self) -> None:
+        """Arrays and addresses anew: at first, and where Ctrl-C or an error came in between."""
+        self.threads, self.inputs = 0, [None] * len(self.inputs)
+        for item in self.all:
+            self.make(*item)
 
     def point_at(self, arrays: list[np.ndarray]) -> None:
         """Addresses of the inputs; those of the same arrays as before are known."""
