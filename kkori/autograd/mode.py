@@ -92,7 +92,18 @@ class _Mode:
         return generate
 
 
-class no_grad(_Mode):
+class _BareMode(_Mode):
+    """A mode that also decorates without parentheses: ``@torch.no_grad``."""
+
+    def __new__(cls, function: Callable[..., Any] | None = None) -> Any:
+        mode = object.__new__(cls)
+        if function is None:
+            return mode
+        mode.__init__()  # type: ignore[misc]
+        return mode(function)
+
+
+class no_grad(_BareMode):
     """Operations inside are not followed: results do not require gradients.
 
     >>> import kkori as torch
@@ -104,25 +115,11 @@ class no_grad(_Mode):
 
     value = False
 
-    def __new__(cls, function: Callable[..., Any] | None = None) -> Any:
-        mode = object.__new__(cls)
-        if function is None:
-            return mode
-        mode.__init__()  # type: ignore[misc]
-        return mode(function)
 
-
-class enable_grad(_Mode):
+class enable_grad(_BareMode):
     """Operations inside are followed, also within ``no_grad``."""
 
     value = True
-
-    def __new__(cls, function: Callable[..., Any] | None = None) -> Any:
-        mode = object.__new__(cls)
-        if function is None:
-            return mode
-        mode.__init__()  # type: ignore[misc]
-        return mode(function)
 
 
 class set_grad_enabled(_Mode):
