@@ -110,7 +110,8 @@ def grid_sampler(input: Tensor, grid: Tensor, interpolation_mode: int, padding_m
                        align_corners)
 
 
-TORCH["grid_sampler"] = grid_sampler
+for _name in ("grid_sampler", "grid_sampler_2d", "grid_sampler_3d"):
+    TORCH[_name] = grid_sampler
 
 
 def check_grid(input: Tensor, grid: Tensor, mode: str) -> None:

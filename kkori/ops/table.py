@@ -411,7 +411,7 @@ LATER = {
     "pool": "max_pool1d max_pool2d max_pool3d max_pool1d_with_indices avg_pool1d",
     "adaptive_pool": "adaptive_avg_pool1d adaptive_max_pool1d",
     "pad": "constant_pad_nd",
-    "grid": "affine_grid_generator grid_sampler",
+    "grid": "affine_grid_generator grid_sampler grid_sampler_2d grid_sampler_3d",
     "shuffle": "pixel_shuffle pixel_unshuffle channel_shuffle native_channel_shuffle",
     "distance": "pairwise_distance cosine_similarity pdist bilinear",
     "composed_loss": "kl_div poisson_nll_loss hinge_embedding_loss margin_ranking_loss "
