@@ -12,7 +12,8 @@ from typing import Any
 
 from kkori.autograd.mode import switch
 from kkori.run import hot
-from kkori.run.tape import Entry, Tape, Unrecordable
+from kkori.run.entry import Entry, Unrecordable
+from kkori.run.tape import Tape
 from kkori.tensor import Tensor, wrap
 
 __all__ = ["FreeTape", "begin"]

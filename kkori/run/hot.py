@@ -18,7 +18,8 @@ import numpy as np
 
 from kkori.autograd.mode import switch
 from kkori.core.promise import Promise, promise_class
-from kkori.run.tape import EXTERNAL, SLOT, Entry, Tape
+from kkori.run.entry import EXTERNAL, SLOT, Entry
+from kkori.run.tape import Tape
 from kkori.tensor import Tensor
 
 __all__ = ["after_step", "enabled", "leave", "set_enabled", "step", "tapes"]

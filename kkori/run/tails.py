@@ -10,7 +10,7 @@ from typing import Any
 from weakref import ref
 
 from kkori.autograd.graph import _next_number
-from kkori.run.tape import EXTERNAL, SLOT, Entry
+from kkori.run.entry import EXTERNAL, SLOT, Entry
 from kkori.tensor import Tensor
 
 __all__ = ["Tails"]

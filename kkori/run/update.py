@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from kkori.core.storage import is_shared_with_numpy, root_of
+from kkori.run.entry import EXTERNAL, NUMBER, SLOT, Entry
 from kkori.run.tails import Tails
-from kkori.run.tape import EXTERNAL, NUMBER, SLOT, Entry, Tape
+from kkori.run.tape import Tape
 from kkori.tensor import Tensor
 
 __all__ = ["Update", "Unupdatable", "look"]
