@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from kkori.core import errors
-from kkori.ops.elementwise import where
 from kkori.ops.index import _index_put, check_fits, checked_indices, index_of
 from kkori.ops.scatter import (
     _scatter_reduce,
@@ -114,12 +113,6 @@ def outside(index: Tensor, size: int, negative: bool = False) -> Any:
     if array.size and (array.max() >= size or array.min() < low):
         return array[(array >= size) | (array < low)].flat[0]
     return None
-
-
-def from_front(index: Tensor, size: int) -> Tensor:
-    """Negative indices counted from the front."""
-    return where(index < 0, index + size, index) if index._array.size and (
-        index._array.min() < 0) else index
 
 
 # What people call.

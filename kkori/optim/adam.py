@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kkori.core import errors
-from kkori.optim.arithmetic import lerp, maximum, sqrt
+from kkori.optim.arithmetic import decayed, lerp, maximum, sqrt
 from kkori.optim.checks import (
     check_betas,
     check_fused,
@@ -35,10 +35,7 @@ def adam(
     beta1, beta2 = betas
     step = state["step"] + 1
     if weight_decay != 0:
-        if decoupled_weight_decay:
-            param = param * (1 - lr * weight_decay)
-        else:
-            grad = grad + weight_decay * param
+        param, grad = decayed(param, grad, lr, weight_decay, decoupled_weight_decay)
     average = lerp(state["exp_avg"], grad, 1 - beta1)
     square = beta2 * state["exp_avg_sq"] + (1 - beta2) * grad * grad
     new_state = {"step": step, "exp_avg": average, "exp_avg_sq": square}

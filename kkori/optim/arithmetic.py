@@ -13,7 +13,7 @@ import numpy as np
 import kkori
 from kkori.tensor import Tensor
 
-__all__ = ["absolute", "clamp", "lerp", "maximum", "sign", "sqrt", "where"]
+__all__ = ["absolute", "clamp", "decayed", "lerp", "maximum", "sign", "sqrt", "where"]
 
 Value = Any  # a Tensor, an array or an array scalar
 
@@ -60,3 +60,12 @@ def lerp(start: Value, end: Value, weight: float) -> Value:
     if weight < 0.5:
         return start + weight * (end - start)
     return end - (end - start) * (1 - weight)
+
+
+def decayed(
+    param: Value, grad: Value, lr: float, weight_decay: float, decoupled: bool
+) -> tuple[Value, Value]:
+    """Parameter and gradient with weight decay: on the parameter itself, or by the gradient."""
+    if decoupled:
+        return param * (1 - lr * weight_decay), grad
+    return param, grad + weight_decay * param

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kkori.optim.arithmetic import lerp, sqrt
+from kkori.optim.arithmetic import decayed, lerp, sqrt
 from kkori.optim.checks import check_betas, check_learning_rate, check_nonnegative
 from kkori.optim.optimizer import ParamsT
 from kkori.optim.rule import RuleOptimizer
@@ -29,10 +29,7 @@ def nadam(
     beta1, beta2 = betas
     step = state["step"] + 1
     if weight_decay != 0:
-        if decoupled_weight_decay:
-            param = param * (1 - lr * weight_decay)
-        else:
-            grad = grad + weight_decay * param
+        param, grad = decayed(param, grad, lr, weight_decay, decoupled_weight_decay)
     mu, mu_next = (
         beta1 * (1.0 - 0.5 * 0.96 ** (count * momentum_decay)) for count in (step, step + 1)
     )

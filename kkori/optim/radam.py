@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kkori.optim.arithmetic import lerp, sqrt
+from kkori.optim.arithmetic import decayed, lerp, sqrt
 from kkori.optim.checks import check_betas, check_learning_rate, check_nonnegative
 from kkori.optim.optimizer import ParamsT
 from kkori.optim.rule import RuleOptimizer
@@ -28,10 +28,7 @@ def radam(
     beta1, beta2 = betas
     step = state["step"] + 1
     if weight_decay != 0:
-        if decoupled_weight_decay:
-            param = param * (1 - lr * weight_decay)
-        else:
-            grad = grad + weight_decay * param
+        param, grad = decayed(param, grad, lr, weight_decay, decoupled_weight_decay)
     average = lerp(state["exp_avg"], grad, 1 - beta1)
     square = beta2 * state["exp_avg_sq"] + (1 - beta2) * grad * grad
     change = average / (1 - beta1**step) * lr
