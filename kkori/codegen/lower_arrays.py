@@ -32,6 +32,11 @@ def reshape(graph: Graph, x: Value, shape: Any) -> Value:
     return graph.reshape(x, shape)
 
 
+@rule("squeeze_0", "squeeze_1", "squeeze_2")
+def squeeze(graph: Graph, x: Value, shape: Any) -> Value:
+    return graph.reshape(x, shape)
+
+
 @rule("unsqueeze")
 def unsqueeze(graph: Graph, x: Value, dim: int) -> Value:
     return graph.reshape(x, (*x.shape[:dim], 1, *x.shape[dim:]))
@@ -40,6 +45,11 @@ def unsqueeze(graph: Graph, x: Value, dim: int) -> Value:
 @rule("expand")
 def expand(graph: Graph, x: Value, shape: Any) -> Value:
     return graph.expand(x, shape)
+
+
+@rule("alias")
+def alias(graph: Graph, x: Value) -> Value:
+    return x
 
 
 @rule("clone")
@@ -55,7 +65,7 @@ def copy(graph: Graph, x: Value, source: Any) -> Value:
 # Reductions.
 
 def count(x: Value, axes: Any) -> int:
-    return prod(x.shape) if axes is None else prod(x.shape[axis] for axis in axes)
+    return prod(x.shape) if axes is None or not x.shape else prod(x.shape[axis] for axis in axes)
 
 
 @rule("sum")
@@ -99,13 +109,22 @@ def dot(graph: Graph, a: Value, b: Value) -> Value:
     return graph.reduce("add", graph.map("mul", a, b), (0,))
 
 
+def weighted_sum(graph: Graph, bias: Value, product: Value, beta: Any, alpha: Any) -> Value:
+    """beta bias + alpha product."""
+    if beta == 0 or bias.dtype != product.dtype:
+        raise NoRule("a bias that is not read, or of another type")
+    if alpha != 1:
+        product = graph.map("mul", product, convert(graph, alpha, product.dtype))
+    if beta != 1:
+        bias = graph.map("mul", bias, convert(graph, beta, product.dtype))
+    return graph.map("add", product, bias)
+
+
 @rule("addmm")
 def addmm(graph: Graph, bias: Value, a: Value, b: Value, beta: Any, alpha: Any) -> Value:
-    product = mm(graph, a, b)
-    if alpha != 1:
-        product = graph.map("mul", product, convert(graph, alpha, a.dtype))
-    if beta == 0 or bias.dtype != a.dtype:
-        raise NoRule("a bias that is not read, or of another type")
-    if beta != 1:
-        bias = graph.map("mul", bias, convert(graph, beta, a.dtype))
-    return graph.map("add", product, bias)
+    return weighted_sum(graph, bias, mm(graph, a, b), beta, alpha)
+
+
+@rule("addmv")
+def addmv(graph: Graph, bias: Value, a: Value, vector: Value, beta: Any, alpha: Any) -> Value:
+    return weighted_sum(graph, bias, mv(graph, a, vector), beta, alpha)

@@ -6,11 +6,14 @@ element by element is written as a formula (`formula`), with operators on `Term`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from kkori.codegen.graph import DTYPES, Graph, Value
+from kkori.core.promotion import operands
 
 __all__ = ["BY_ARRAY_RULE", "LOWER", "NoRule", "Program", "Rule", "Spec", "Step", "Term",
            "convert", "formula", "lower", "reduced", "rule"]
@@ -80,6 +83,8 @@ def lower(program: Program, graph: Graph) -> dict[int, Value] | None:
             if function is None:
                 raise NoRule(step.row)
             found = function(graph, *args)
+            if not looks_right(found, step):
+                raise NoRule("a result of another type")
         except NoRule:
             found = by_array_rule(graph, number, step, args)
             if found is None:
@@ -89,31 +94,86 @@ def lower(program: Program, graph: Graph) -> dict[int, Value] | None:
     return slots
 
 
+def looks_right(found: Any, step: Step) -> bool:
+    """Whether values have the shapes and types that the array rule gives, as far as is known."""
+    values = found if isinstance(found, tuple) else (found,)
+    return not step.results or all(
+        (value.shape, value.dtype) == (spec.shape, spec.dtype)
+        for value, spec in zip(values, step.results, strict=True))
+
+
 # Rows without loops that may be part of a compiled program all the same: what shape they give
-# follows from the shapes they get, and they draw no random numbers.
-BY_ARRAY_RULE = frozenset((
-    "convolution", "conv_input", "conv_weight", "max_pool2d_with_indices", "max_pool_values",
-    "max_pool_backward", "avg_pool2d", "avg_pool_backward", "adaptive_avg_pool2d", "matmul", "bmm",
-    "baddbmm", "addbmm", "addmv", "embedding", "embedding_backward", "cat", "stack", "split",
-    "split_with_sizes", "unbind", "select", "select_backward", "slice", "slice_backward", "narrow",
-    "gather", "gru_gates", "lstm_gates", "flip", "roll", "repeat", "constant_pad_nd", "cumsum",
-    "argmax", "argmin", "glu", "tril", "triu", "fused_rms_norm", "fused_rms_norm_backward",
-    "fixed_batch_norm", "upsample_nearest2d", "upsample_bilinear2d", "pixel_shuffle"))
+# follows from the shapes they get, and they draw no random numbers. Rows of one or two tensors,
+# element by element, are all of that kind, and so is every row with a loop rule.
+FIXED_SHAPE = frozenset((
+    "convolution", "conv_input", "conv_weight", "max_pool2d_with_indices",
+    "max_pool3d_with_indices", "max_pool_values", "max_pool_backward", "max_unpool", "avg_pool2d",
+    "avg_pool3d", "avg_pool_backward", "adaptive_avg_pool1d", "adaptive_avg_pool2d",
+    "adaptive_avg_pool3d", "adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d",
+    "matmul", "bmm", "baddbmm", "addbmm", "embedding", "embedding_backward", "cat", "stack",
+    "block_diag", "split", "split_with_sizes", "unbind", "select", "select_backward",
+    "select_scatter", "slice", "slice_backward", "slice_scatter", "narrow", "unfold",
+    "unfold_backward", "diagonal", "diagonal_backward", "diagonal_scatter", "diag_embed", "trace",
+    "gather", "scatter", "scatter_add", "scatter_reduce", "index", "index_backward", "index_put",
+    "index_add", "index_copy", "index_fill", "index_select", "take", "put", "taken",
+    "taken_backward", "masked_scatter", "pooled_gather", "gru_gates", "lstm_gates", "flip", "roll",
+    "repeat", "constant_pad_nd", "circular_pad1d", "circular_pad2d", "circular_pad3d",
+    "reflect_pad1d", "reflect_pad2d", "reflect_pad3d", "replicate_pad1d", "replicate_pad2d",
+    "replicate_pad3d", "cumsum", "cumprod", "cummax", "cummin", "logcumsumexp", "prod",
+    "prod_all", "nansum", "argmax", "argmin", "max_dim", "min_dim", "median", "median_dim",
+    "nanmedian", "nanmedian_dim", "mode", "kthvalue", "sort", "topk", "searchsorted", "isclose",
+    "isin", "polygamma", "glu", "tril", "triu", "resampled", "upsample_nearest1d",
+    "upsample_nearest2d", "upsample_nearest3d", "upsample_linear1d", "upsample_bilinear2d",
+    "upsample_bicubic2d", "upsample_trilinear3d", "pixel_shuffle", "pixel_unshuffle",
+    "channel_shuffle", "im2col", "col2im", "multi_margin_loss", "multi_margin_loss_backward",
+    "multilabel_margin_loss", "multilabel_margin_loss_backward", "ctc_loss", "ctc_loss_backward",
+    "linalg_inv", "linalg_det", "linalg_slogdet", "linalg_solve", "linalg_cholesky", "linalg_qr",
+    "linalg_eigh", "linalg_svd", "linalg_svdvals", "linalg_pinv", "linalg_matrix_exp",
+    "linalg_solve_triangular"))
+BY_MASKS = ("index", "index_backward")  # what shape these give depends on truth values they get
+ELEMENTWISE = ("unary", "binary")
+
+
+class _ByArrayRule(Set[str]):
+    """The names of these rows, whichever of them there are by now."""
+
+    def __contains__(self, name: object) -> bool:
+        row = table().get(str(name))
+        return name in FIXED_SHAPE or row is not None and row.kind in ELEMENTWISE and (
+            name not in LOWER)
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in table() if name in self)
+
+    @classmethod
+    def _from_iterable(cls, names: Iterable[str]) -> Set[str]:
+        return frozenset(names)  # of differences and intersections
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+BY_ARRAY_RULE: Set[str] = _ByArrayRule()
+
+
+def table() -> dict[str, Any]:
+    """The op table; it stands in a room above this one."""
+    from kkori.ops.table import TABLE
+    return TABLE
 
 
 def by_array_rule(graph: Graph, number: int, step: Step, args: list[Any]) -> Any:
     """The results of a row that NumPy computes, between loops; None where it has no part in a
     compiled program."""
-    if step.row not in BY_ARRAY_RULE:
-        return None
-    from kkori.ops.table import TABLE
     operands = [arg for arg in args if isinstance(arg, Value)]
     leaves = [arg.args[0] if arg.kind == "view" else arg for arg in operands]
-    if not step.results or any(
+    if not (step.row in LOWER or step.row in BY_ARRAY_RULE) or not step.results or any(
             spec.dtype not in DTYPES or 0 in spec.shape for spec in step.results) or any(
-            leaf.kind in ("number", "constant", "range") for leaf in leaves):
+            leaf.kind in ("number", "constant", "range") for leaf in leaves) or (
+            step.row in BY_MASKS and any(arg.dtype == "b1" for arg in operands)):
         return None
-    rule_, places = TABLE[step.row].array, [isinstance(arg, Value) for arg in args]
+    rule_ = as_run(step)
+    places = [isinstance(arg, Value) for arg in args]
 
     def run(arrays: Sequence[Any]) -> Sequence[Any]:
         given = iter(arrays)
@@ -124,6 +184,23 @@ def by_array_rule(graph: Graph, number: int, step: Step, args: list[Any]) -> Any
     graph.rows[number] = run
     return tuple(graph.make("row", spec.shape, spec.dtype, operands, (number, k))
                  for k, spec in enumerate(step.results))
+
+
+def as_run(step: Step) -> Rule:
+    """A row's array rule; elementwise rows first bring their operands to one type."""
+    row = table()[step.row]
+    found: Rule = row.array
+    if row.kind not in ELEMENTWISE:
+        return found
+    floats = step.results[0].dtype in ("f4", "f8")
+
+    def run(*given: Any) -> Any:
+        one, other = given[0], given[-1]
+        if other.__class__ in (int, float) and getattr(one, "dtype", None) in (
+                np.float32, np.float64):
+            return found(one, other)  # array rules know some numbers by heart
+        return found(*operands(*given, floats=floats))
+    return run
 
 
 def argument(graph: Graph, kind: str, value: Any, inputs: Sequence[Value],
@@ -163,10 +240,10 @@ def convert(graph: Graph, arg: Any, dtype: str) -> Value:
 
 
 def reduced(graph: Graph, name: str, x: Value, axes: Any, keepdim: bool) -> Value:
-    """A reduction with PyTorch's axes (None: all) and keepdim."""
+    """A reduction with PyTorch's axes (None: all) and keepdim; what has no dimensions stays."""
     if x.dtype not in ("f4", "f8"):
         raise NoRule("a sum of truth values or integers")
-    along = tuple(range(len(x.shape))) if axes is None else tuple(axes)
+    along = tuple(range(len(x.shape))) if axes is None or not x.shape else tuple(axes)
     found = graph.reduce(name, x, along)
     if not keepdim:
         return found
@@ -220,9 +297,9 @@ class Term:
         given = [other.value if isinstance(other, Term) else other for other in others]
         return Term(self.graph, self.graph.map(name, *alike(self.graph, self.value, *given)))
 
-    def logic(self, name: str, *others: Term) -> Term:
+    def logic(self, name: str, *others: Any) -> Term:
         """The same for truth values."""
-        given = [self.value, *(other.value for other in others)]
+        given = [self.value, *(truth_value(self.graph, other) for other in others)]
         if any(value.dtype != "b1" for value in given):
             raise NoRule("logic on numbers")
         return Term(self.graph, self.graph.map(name, *given))
@@ -245,6 +322,15 @@ class Term:
     def reshape(self, shape: Any) -> Term:
         """The same elements in another shape."""
         return Term(self.graph, self.graph.reshape(self.value, shape))
+
+
+def truth_value(graph: Graph, operand: Any) -> Value:
+    """An operand of a logical operation: a term, or Python's True and False."""
+    if isinstance(operand, bool):
+        return graph.constant(operand, "b1")
+    if not isinstance(operand, Term):
+        raise NoRule("logic on numbers")
+    return operand.value
 
 
 def swapped(name: str) -> Callable[[Term, Any], Term]:

@@ -22,8 +22,7 @@ LLVM_TYPES = {"f4": "float", "f8": "double", "b1": "i1", "i8": "i64"}
 BYTES = {"f4": 4, "f8": 8, "b1": 1, "i8": 8}
 ARITHMETIC = {"add": "fadd", "sub": "fsub", "mul": "fmul", "div": "fdiv"}
 COMPARE = {"lt": "olt", "le": "ole", "gt": "ogt", "ge": "oge", "eq": "oeq", "ne": "une"}
-INTRINSIC = {"sqrt": "sqrt", "abs": "fabs", "floor": "floor", "ceil": "ceil", "trunc": "trunc",
-             "round": "rint"}
+INTRINSIC = {"sqrt": "sqrt", "abs": "fabs"}  # rounding is none: without SSE4 LLVM calls libm
 CONVERSIONS = {("f4", "f8"): "fpext", ("f8", "f4"): "fptrunc", ("i8", "f4"): "sitofp",
                ("i8", "f8"): "sitofp"}
 LIBRARY = {name for name in FUNCTIONS if name not in ("sqrt", "rsqrt", "reciprocal")}
