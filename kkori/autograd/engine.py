@@ -5,8 +5,11 @@ from __future__ import annotations
 from heapq import heappop, heappush
 from typing import Any
 
+import numpy as np
+
 from kkori.autograd.graph import Node, edge_of
 from kkori.autograd.mode import switch
+from kkori.autograd.spare import LARGE, holders, is_ours, may_overwrite, offer
 from kkori.tensor import Tensor, wrap
 
 __all__ = ["backward", "grad_of"]
@@ -23,7 +26,7 @@ class Walk:
         self.wanted = wanted  # nodes and leaves that matter; None: all
         self.heap: list[tuple[int, Node]] = []
         self.waiting: dict[Node, Any] = {}
-        self.leaves: dict[Tensor, Tensor] = {}
+        self.leaves: dict[Tensor, Any] = {}
         self.captured: dict[tuple[Node, int], Tensor] = {}
         self.captures: set[tuple[Node, int]] = set()
 
@@ -34,18 +37,23 @@ class Walk:
         if isinstance(target, Tensor):
             value = fit(value, target._array.shape, target._array.dtype)
             old = self.leaves.get(target)
-            self.leaves[target] = value if old is None else add(old, value)
+            if old is not None:
+                self.leaves[target] = None  # keeps its place
+                over = old._array.nbytes >= LARGE and is_ours(holders(old), old)
+                value = add(old, value, over)
+            self.leaves[target] = value
             return
         if target.shape.__class__ is list:
             self.give_part(target, number, value)
             return
         value = fit(value, target.shape, target.kind)
-        old = self.waiting.get(target)
+        old = self.waiting.pop(target, None)
         if old is None:
-            self.waiting[target] = value
             heappush(self.heap, (-target.sequence, target))
         else:
-            self.waiting[target] = add(old, value)
+            over = old._array.nbytes >= LARGE and is_ours(holders(old), old)
+            value = add(old, value, over)
+        self.waiting[target] = value
 
     def give_part(self, target: Node, number: int, value: Any) -> None:
         """The same for a node of several outputs: a list waits, with None for no gradient."""
@@ -54,17 +62,24 @@ class Walk:
             parts = self.waiting[target] = [None] * len(target.shape)
             heappush(self.heap, (-target.sequence, target))
         value = fit(value, target.shape[number], target.kind[number])
-        parts[number] = value if parts[number] is None else add(parts[number], value)
+        parts[number] = value if parts[number] is None else add(parts[number], value, False)
 
     def run(self) -> None:
         """Take the newest waiting node until none is left."""
         heap, waiting = self.heap, self.waiting
+        found: Any
+        value: Any
         while heap:
+            found = value = None  # what the node before gave is held by `waiting` alone
             node = heappop(heap)[1]
             g = waiting.pop(node)
             if node.prehooks or node.keepers or self.captures:
                 g = self.before(node, g)
-            found = node.apply(g)
+            if (g.__class__ is Tensor and g._array.nbytes >= LARGE and not switch.on
+                    and is_ours(holders(g), g) and may_overwrite(node)):
+                found = _apply_over(node, g)
+            else:
+                found = node.apply(g)
             if node.hooks:
                 found = _after(node, found, g)
             if inspect_results[0] is not None:
@@ -87,6 +102,15 @@ class Walk:
             if (node, number) in self.captures and part is not None:
                 self.captured[node, number] = part
         return parts if isinstance(g, list) else parts[0]
+
+
+def _apply_over(node: Node, g: Tensor) -> Any:
+    """``node.apply(g)``, which may write what it finds over `g`."""
+    offer(g._array)
+    try:
+        return node.apply(g)
+    finally:
+        offer(None)
 
 
 def _hook_outputs(parts: list[Any], number: int | None, hook: Any) -> None:
@@ -123,13 +147,20 @@ def fit(value: Tensor, shape: Any, kind: Any) -> Tensor:
     return value
 
 
-def add(old: Tensor, new: Tensor) -> Tensor:
-    """The sum of two gradients of one value."""
+def add(old: Tensor, new: Tensor, over: bool) -> Tensor:
+    """The sum of two gradients of one value; `over`: it may be written over the first."""
+    if over and not switch.on and switch.tape is None and new._array.__class__ is np.ndarray:
+        with np.errstate(all="ignore"):
+            np.add(old._array, new._array, out=old._array)
+        return old
     return old + new
 
 
-def accumulate(leaf: Tensor, value: Tensor) -> None:
-    """Add `value` to ``leaf.grad``, after the leaf's hooks have seen it."""
+def accumulate(leaf: Tensor, value: Tensor, keep: bool = False) -> None:
+    """Add `value` to ``leaf.grad``, after the leaf's hooks have seen it.
+
+    `keep`: nobody else has `value`, so it can be the leaf's gradient itself, not a copy.
+    """
     hooks = leaf._hooks
     if hooks is not None:
         for hook in list(hooks[0].values()):
@@ -137,7 +168,11 @@ def accumulate(leaf: Tensor, value: Tensor) -> None:
             value = value if answer is None else answer
     old = leaf._grad
     if old is None:
-        leaf._grad = value if value._node is not None else wrap(value._array.copy("C"))
+        array = value._array
+        if value._node is not None:
+            leaf._grad = value
+        else:
+            leaf._grad = wrap(array if keep and array.flags.c_contiguous else array.copy("C"))
         if value._array.__class__ is not leaf._grad._array.__class__:
             leaf._grad._array = leaf._grad._array.view(value._array.__class__)
         if switch.tape is not None:
@@ -172,8 +207,11 @@ def backward(roots: Any, grads: Any, keep_graph: bool, create_graph: bool,
     try:
         wanted, captures = (None, set()) if inputs is None else _towards(roots, inputs)
         walk = walk_from(roots, grads, keep_graph, wanted, captures)
-        for leaf, value in walk.leaves.items():
-            accumulate(leaf, value)
+        for leaf in list(walk.leaves):
+            value = walk.leaves.pop(leaf)
+            keep = leaf._hooks is None and value._array.nbytes >= LARGE and (
+                is_ours(holders(value), value))
+            accumulate(leaf, value, keep)
         for tensor in inputs or ():
             found = walk.captured.get((tensor._node, tensor._output_nr))
             if found is not None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from kkori.autograd.spare import last_use
 from kkori.core import dtype as types
 from kkori.ops import elementwise as el
 from kkori.ops.direct import direct, floats_only, in_place, not_for
@@ -27,12 +28,13 @@ def activation(name: str, forward: Rule, backward: Rule, bend: Rule | None = Non
     `forward(x, how)` and `backward(grad, x, how)` are array rules, `how` the settings;
     `bend(input, how)` is the second derivative in our own operations, None where it is 0.
     """
-    rules: dict[str, Rule] = {"grad": lambda g, input, how: back(g, input, how)}
+    rules: dict[str, Rule] = {"grad": last_use(lambda g, input, how: back(g, input, how))}
     if bend is not None:
         rules["input"] = lambda g, grad, input, how: g * grad * bend(input, how)
-    back = direct(f"{name}_backward", lambda grad, input, how: backward(grad, input, how), rules)
+    back = direct(f"{name}_backward", lambda grad, input, how: backward(grad, input, how), rules,
+                  pieces=True)
     return direct(name, lambda input, how: forward(input, how),
-                  {"input": lambda g, input, how: back(g, input, how)}, node=node)
+                  {"input": rules["grad"]}, node=node)
 
 
 def product(first: Any, second: Any) -> Any:

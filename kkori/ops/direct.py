@@ -16,6 +16,7 @@ from kkori.autograd.mode import switch
 from kkori.autograd.views import overwrite
 from kkori.core import errors
 from kkori.core.meta import MetaArray, empty
+from kkori.ops.pieces import in_pieces
 from kkori.ops.table import Op, not_a_tensor
 from kkori.run.immediate import caller
 from kkori.tensor import Tensor, wrap
@@ -26,11 +27,16 @@ ndarray = np.ndarray
 
 
 def direct(name: str, array: Callable[..., Any], grad: Any = None, *,
-           outputs: Sequence[str] = (), node: str | None = None) -> Callable[..., Any]:
-    """A row; see `op`. The first argument of `array` is the input (or incoming gradient)."""
+           outputs: Sequence[str] = (), node: str | None = None,
+           pieces: bool = False) -> Callable[..., Any]:
+    """A row; see `op`. The first argument of `array` is the input (or incoming gradient).
+
+    `pieces`: the rule is elementwise, and large arrays are given to it piece by piece.
+    """
     code = array.__code__
     args = code.co_varnames[:code.co_argcount]
-    return caller(Op(name, "general", guarded(array), args, grad, outputs, False, node))
+    rule = guarded(in_pieces(array) if pieces else array)
+    return caller(Op(name, "general", rule, args, grad, outputs, False, node))
 
 
 def guarded(rule: Callable[..., Any]) -> Callable[..., Any]:

@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from kkori.autograd.spare import last_use
 from kkori.core import dtype as types
 from kkori.core import errors
 from kkori.core.promotion import common, operands
+from kkori.ops.pieces import gradient_row
 from kkori.ops.table import (
     TORCH,
     binary,
@@ -89,6 +91,7 @@ def sigmoid_array(x: Any) -> Any:
     return np.divide(1, out, out=out) if out.__class__ is np.ndarray else 1 / out
 
 
+@last_use
 def sigmoid_gradient(g: Tensor, out: Tensor) -> Tensor:
     """One row for real numbers; complex ones need the conjugate."""
     if out._array.dtype.kind == "c":
@@ -98,7 +101,7 @@ def sigmoid_gradient(g: Tensor, out: Tensor) -> Tensor:
 
 sigmoid = unary("sigmoid", sigmoid_array, sigmoid_gradient, floats=True,
                 aliases=("special_expit",))
-sigmoid_backward = op(
+sigmoid_backward = gradient_row(
     "sigmoid_backward", lambda g, out: g * (out * (1 - out)),
     {"g": lambda g, out: g * (out * (1 - out)),
      "out": lambda gs, g, out: gs * g * (1 - 2 * out)})
@@ -161,9 +164,10 @@ def relu_backward_array(g: Any, out: Any) -> Any:
     return np.multiply(g.view(BITS[g.dtype.itemsize]), passes).view(g.dtype)
 
 
-relu = unary("relu", lambda x: np.maximum(x, 0), lambda g, out: relu_backward(g, out))
-relu_backward = op("relu_backward", relu_backward_array,
-                   {"g": lambda g, out: relu_backward(g, out)}, node="ThresholdBackwardBackward0")
+relu_gradient = last_use(lambda g, out: relu_backward(g, out))
+relu = unary("relu", lambda x: np.maximum(x, 0), relu_gradient)
+relu_backward = gradient_row("relu_backward", relu_backward_array, {"g": relu_gradient},
+                             node="ThresholdBackwardBackward0")
 
 # One argument, a truth value out: no gradient.
 
