@@ -44,7 +44,7 @@ def in_pieces(rule: Callable[..., Any]) -> Callable[..., Any]:
 
 def alike(g: Any, others: Any) -> bool:
     """Whether all arrays lie in memory as `g` does, without gaps."""
-    order = "C" if g.flags.c_contiguous else "F"
+    order: Any = "C" if g.flags.c_contiguous else "F"
     return bool(g.flags[order]) and all(
         other.shape == g.shape and other.flags[order] and other.dtype == g.dtype
         for other in others if isinstance(other, ndarray))
