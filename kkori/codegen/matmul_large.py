@@ -26,17 +26,16 @@ from kkori.codegen.matmul_blocks import (
     strip_items,
     tile_for,
 )
+from kkori.codegen.matmul_choice import suited
 from kkori.codegen.pool import MOST_WORKERS, default_pool
 from kkori.codegen.target import Target, current
 from kkori.codegen.text import Module
 from kkori.core.threads import get_num_threads
 
-__all__ = ["Packed", "Variant", "fits", "multiply", "prepared", "variant_of"]
+__all__ = ["Packed", "Variant", "multiply", "prepared", "variant_of"]
 
 SCALARS = {"f": "float", "d": "double"}
 FAMILIES = ("avx512", "avx2")  # elsewhere a system's own library is likely to be better
-LEAST = 1 << 22  # multiply-adds from which packing pays, about 160 in each direction
-NARROW = 24  # a side below this is better served by kernels that pack less
 SLAB_STEPS = 4096  # of k
 PANELS_BYTES = 32 << 20  # of packed columns
 BLOCK_BYTES = 1536  # of one line of a block of k
@@ -49,17 +48,10 @@ Variant = tuple[str, bool, bool]  # scalar, and whether A and B lie side by side
 _kept: list[np.ndarray] = []  # memory for packed operands
 
 
-def fits(m: int, n: int, k: int) -> bool:
-    """Whether a product is large enough, and has no narrow side."""
-    return m * n * k >= LEAST and min(m, n, k) >= NARROW
-
-
 def variant_of(a: Any, b: Any) -> Variant | None:
     """Which code multiplies two matrices; None where there is none."""
-    scalar = SCALARS.get(a.dtype.char)
-    if scalar is None or not a.dtype == b.dtype or not a.dtype.isnative:
-        return None
-    return scalar, _columns_compact(a), not _columns_compact(b)
+    scalar = SCALARS.get(a.dtype.char) if a.dtype.isnative else None
+    return (scalar, _columns_compact(a), not _columns_compact(b)) if scalar else None
 
 
 def _columns_compact(array: Any) -> bool:
@@ -88,13 +80,9 @@ def prepared(variant: Variant, target: Target | None = None) -> Packed | None:
 
 def multiply(a: Any, b: Any, out: Any = None) -> Any:
     """``np.dot(a, b)``, by own kernels where they fit; `out` is row-major and overlaps neither."""
-    if a.ndim == b.ndim == 2 and a.shape[1] == b.shape[0] and (
-            fits(a.shape[0], b.shape[1], a.shape[1])):
-        variant = variant_of(a, b)
-        packed = prepared(variant) if variant else None
-        if packed is not None:
-            return packed(a, b, out)
-    return np.dot(a, b, out=out)
+    variant = variant_of(a, b) if suited(a, b) else None
+    packed = prepared(variant) if variant else None
+    return np.dot(a, b, out=out) if packed is None else packed(a, b, out)
 
 
 class Packed:

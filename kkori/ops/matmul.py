@@ -21,24 +21,31 @@ from kkori.tensor import Tensor
 def dot_array(a: Any, b: Any) -> Any:
     """np.dot, in float32 for half precision; a large outer product is a plain multiplication."""
     if a.dtype.itemsize == 2 and a.dtype.kind in "fV":
-        return np.dot(a.astype(np.float32), b.astype(np.float32)).astype(a.dtype)
+        return product(a.astype(np.float32), b.astype(np.float32)).astype(a.dtype)
     return product(a, b)
 
 
 def product(a: Any, b: Any) -> Any:
-    """np.dot for the types that it is good at."""
+    """np.dot for the types that it is good at; very large products may be compiled."""
     if b.size > LONG_ROW and a.ndim == b.ndim == 2 and a.shape[1] == 1:
         return np.multiply(a, b)
+    if a.size * b.size > LARGE:
+        from kkori.codegen import matmul_choice
+        return matmul_choice.product(a, b)
     return np.dot(a, b)
 
 
 LONG_ROW = 4096  # elements from which BLAS is slower than a multiplication
+LARGE = 1 << 26  # elements of one side times those of the other: own kernels may be faster
 
 
 def matmul_array(a: Any, b: Any) -> Any:
-    """np.matmul, in float32 for half precision."""
+    """np.matmul, in float32 for half precision; batches of large matrices may be compiled."""
     if a.dtype.itemsize == 2 and a.dtype.kind in "fV":
-        return np.matmul(a.astype(np.float32), b.astype(np.float32)).astype(a.dtype)
+        return matmul_array(a.astype(np.float32), b.astype(np.float32)).astype(a.dtype)
+    if a.size * b.size > LARGE and a.ndim == b.ndim == 3:
+        from kkori.codegen import matmul_choice
+        return matmul_choice.batch(a, b)
     return np.matmul(a, b)
 
 

@@ -8,7 +8,8 @@ import pytest
 from kkori.codegen import assemble, matmul_large
 from kkori.codegen import target as targets
 from kkori.codegen.matmul_blocks import Blocks, emit_blocks, tile_for
-from kkori.codegen.matmul_large import Packed, fits, multiply, variant_of
+from kkori.codegen.matmul_choice import fits
+from kkori.codegen.matmul_large import Packed, multiply, variant_of
 from kkori.codegen.text import Module
 from kkori.core.threads import get_num_threads, set_num_threads
 

@@ -1,0 +1,136 @@
+"""When products leave NumPy: after enough work of a kind, never without a compiler."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import kkori
+from kkori.codegen import matmul_choice, matmul_large, toolchain
+from kkori.ops.matmul import LARGE
+
+
+@pytest.fixture(autouse=True)
+def cold(monkeypatch):
+    """As in a new process."""
+    monkeypatch.setattr(matmul_choice, "_seen", {})
+    monkeypatch.setattr(matmul_choice, "_state", {"off": False, "compiled": None})
+
+
+@pytest.fixture
+def own(monkeypatch):
+    """Shapes of the products that own kernels computed."""
+    seen, whole = [], matmul_large.Packed.__call__
+
+    def counted(self, a, b, out=None):
+        seen.append((*a.shape, b.shape[1]))
+        return whole(self, a, b, out)
+
+    monkeypatch.setattr(matmul_large.Packed, "__call__", counted)
+    if not toolchain.available() or matmul_large.current().name not in matmul_large.FAMILIES:
+        pytest.skip("no own kernels for this processor")
+    return seen
+
+
+def warm(monkeypatch, work=0):
+    monkeypatch.setattr(matmul_choice, "WARM_UP", work)
+
+
+def test_work_is_counted_by_kind(monkeypatch, own):
+    a = np.ones((200, 200), "f")
+    warm(monkeypatch, 3 * a.size * 200)
+    for _ in range(3):
+        matmul_choice.product(a, a)
+    assert own == [] and matmul_choice._state["compiled"] is None
+    matmul_choice.product(a, a.T)
+    matmul_choice.product(a, a)
+    assert own == [(200, 200, 200)]
+
+
+@pytest.mark.parametrize("a, b", [
+    (np.ones((3, 4), "f"), np.ones((4, 5), "f")),
+    (np.ones((200, 200), np.int64), np.ones((200, 200), np.int64)),
+    (np.ones((200, 200), "F"), np.ones((200, 200), "F")),
+    (np.ones((200, 200), "f"), np.ones((200, 200), "d")),
+    (np.ones((200, 200), ">f4"), np.ones((200, 200), ">f4")),
+    (np.ones((0, 200), "f"), np.ones((200, 200), "f")),
+    (np.ones((200, 0), "f"), np.ones((0, 200), "f")),
+    (np.ones((2000, 2100), "f"), np.ones(2100, "f"))],
+    ids=["small", "integers", "complex", "mixed", "swapped", "no rows", "no sums", "vector"])
+def test_what_does_not_fit_is_left_to_numpy(a, b, monkeypatch, own):
+    warm(monkeypatch)
+    found = matmul_choice.product(a, b)
+    assert np.array_equal(found, np.dot(a, b)) and found.dtype == np.dot(a, b).dtype
+    assert own == []
+
+
+def test_what_fits_passes_the_first_look():
+    for m, n, k in ((24, 24, 1 << 20), (24, 1 << 20, 24), (162, 162, 162), (1 << 20, 24, 24)):
+        assert not matmul_choice.fits(m, n, k) or m * k * k * n > LARGE
+
+
+def test_products_and_their_gradients_are_ours(monkeypatch, own):
+    warm(monkeypatch)
+    a = kkori.randn(180, 200, requires_grad=True)
+    b = kkori.randn(200, 190, dtype=kkori.float32, requires_grad=True)
+    g = kkori.randn(180, 190)
+    (a @ b).backward(g)
+    assert own == [(180, 200, 190), (180, 190, 200), (200, 180, 190)]
+    exact = [x.detach().numpy().astype("d") for x in (a, b, g)]
+    np.testing.assert_allclose(a.grad.numpy(), exact[2] @ exact[1].T, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(b.grad.numpy(), exact[0].T @ exact[2], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("call", [
+    lambda x, w, c: kkori.mm(x, w.T), lambda x, w, c: x @ w.T,
+    lambda x, w, c: kkori.nn.functional.linear(x, w), lambda x, w, c: kkori.matmul(x, w.T),
+    lambda x, w, c: kkori.nn.functional.linear(x, w, c) - c,
+    lambda x, w, c: kkori.addmm(c, x, w.T, beta=0.5, alpha=2) / 2 - c / 4,
+    lambda x, w, c: kkori.bmm(x[None], w.T[None])[0],
+    lambda x, w, c: kkori.stack([x, x]) @ w.T[None].expand(2, -1, -1),
+    lambda x, w, c: kkori.stack([x, x]) @ w.T],
+    ids=["mm", "@", "linear", "matmul", "bias", "addmm", "bmm", "batch", "folded"])
+@pytest.mark.parametrize("kind", [kkori.float32, kkori.float64])
+def test_every_name_of_a_product(call, kind, monkeypatch, own):
+    warm(monkeypatch)
+    x, w, c = kkori.randn(170, 180, dtype=kind), kkori.randn(190, 180, dtype=kind), kkori.ones(190)
+    found = call(x, w, c.to(kind)).numpy()
+    assert own and found.dtype == x.numpy().dtype
+    exact = x.numpy().astype("d") @ w.numpy().astype("d").T
+    np.testing.assert_allclose(found, np.broadcast_to(exact, found.shape), rtol=1e-4, atol=1e-4)
+
+
+def test_shapes_only(monkeypatch):
+    warm(monkeypatch)
+    a = kkori.empty(300, 300, device="meta")
+    assert (a @ a).shape == (300, 300) and kkori.bmm(a[None], a[None]).shape == (1, 300, 300)
+
+
+def test_without_llvmlite(monkeypatch):
+    def missing():
+        raise toolchain.MissingToolchain("none here")
+
+    warm(monkeypatch)
+    monkeypatch.setattr(toolchain, "binding", missing)
+    a = kkori.ones(200, 200)
+    assert ((a @ a) == 200).all() and ((a @ a) == 200).all()
+    assert matmul_choice._state["off"]
+
+
+PROGRAM = """
+import sys, kkori
+a = kkori.ones(1100, 1100)
+for _ in range(8):
+    assert ((a @ a) == 1100).all()
+print("llvmlite" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize("eager", ["", "1"])
+def test_a_program_of_its_own(eager):
+    """The compiler comes in when it pays, and not at all where the user says so."""
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True,
+                          env={**os.environ, "KKORI_EAGER": eager}, check=False)
+    assert done.stdout.split() == [str(not eager and toolchain.available())], done.stderr
