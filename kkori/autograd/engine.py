@@ -172,7 +172,8 @@ def accumulate(leaf: Tensor, value: Tensor, keep: bool = False) -> None:
         if value._node is not None:
             leaf._grad = value
         else:
-            leaf._grad = wrap(array if keep and array.flags.c_contiguous else array.copy("C"))
+            whole = keep and array.base is None and array.flags.c_contiguous
+            leaf._grad = wrap(array if whole else array.copy("C"))
         if value._array.__class__ is not leaf._grad._array.__class__:
             leaf._grad._array = leaf._grad._array.view(value._array.__class__)
         if switch.tape is not None:

@@ -59,12 +59,19 @@ def holders(tensor: Tensor) -> tuple[int, int]:
     return getrefcount(tensor), getrefcount(tensor._array)
 
 
+def owner_holders(array: Any) -> int:
+    """How often the array that owns the memory of a view is held; 0 where none does."""
+    owner = array.base
+    return getrefcount(owner) if owner.__class__ is ndarray and owner.flags.owndata else 0
+
+
 def _held_once() -> tuple[int, int]:
     tensor = wrap(np.empty(1))
     return holders(tensor)
 
 
 HELD_ONCE = _held_once()  # what is counted for a tensor that one local variable holds
+OWNER_HELD_ONCE = owner_holders(np.empty(1).reshape(1, 1))  # for an owner that one view holds
 
 
 def is_ours(held: tuple[int, int], tensor: Any) -> bool:
@@ -74,9 +81,12 @@ def is_ours(held: tuple[int, int], tensor: Any) -> bool:
     else on its stack: so it is the first argument.
     """
     array = tensor._array
-    return (held == HELD_ONCE and tensor.__class__ is Tensor and array.__class__ is ndarray
-            and array.base is None and tensor._storage is None and tensor._base is None
-            and array.flags.owndata and array.flags.writeable)
+    if held != HELD_ONCE or tensor.__class__ is not Tensor or array.__class__ is not ndarray or (
+            tensor._storage is not None or tensor._base is not None):
+        return False
+    flags = array.flags
+    return bool(flags.writeable and flags.forc and (
+        flags.owndata if array.base is None else owner_holders(array) == OWNER_HELD_ONCE))
 
 
 def may_overwrite(node: Node) -> bool:

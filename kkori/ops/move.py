@@ -65,7 +65,14 @@ def reshape_array(input: Any, shape: Any) -> Any:
     return input.reshape(shape)
 
 
-RESHAPE_GRADIENT = {"input": lambda g, input_shape: _reshape(g, input_shape)}
+def reshaped(g: Tensor, input_shape: tuple[int, ...]) -> Tensor:
+    """`g` in another shape, for gradient rules; see `flipped`."""
+    if switch.on or switch.tape is not None:
+        return _reshape(g, input_shape)
+    return wrap(g._array.reshape(input_shape))
+
+
+RESHAPE_GRADIENT = {"input": reshaped}
 _reshape = op("reshape", reshape_array, RESHAPE_GRADIENT, view="maybe", node="ViewBackward0")
 _reshape_copied = op("reshape_copied", lambda input, shape: input.reshape(shape),
                      RESHAPE_GRADIENT, node="UnsafeViewBackward0")
