@@ -2,7 +2,7 @@
 
 A nest becomes ``void name(ptr context, i64 begin, i64 end)``, which does the part [begin, end) of
 its outermost loop, so that threads can share it. The context holds the addresses of all buffers,
-then the run-time numbers as doubles, then what the driver needs (see `Driver`).
+then the run-time numbers as doubles, then what drivers need (see `driver`).
 
 Neighbouring axes that every array walks through as if they were one become one. Of what is left,
 one axis gets the lanes; `forms` writes the loops over it, the summed axis and one more. All
@@ -11,22 +11,20 @@ others are counted by a single loop around that.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from math import prod
 from typing import Any, NamedTuple
 
-from kkori.codegen import float_mode
 from kkori.codegen.forms import Form, columns, point, rows, tile_of
 from kkori.codegen.graph import Value
-from kkori.codegen.scalars import INTRINSIC, Unsupported, library
-from kkori.codegen.schedule import COST, Nest, own_address, reads
+from kkori.codegen.scalars import Unsupported
+from kkori.codegen.schedule import COST, FEW, Address, Nest, outer_address, own_address, reads, real
 from kkori.codegen.target import Target
 from kkori.codegen.writer import Axis, Buffers
 
-__all__ = ["Buffers", "Emitted", "Unsupported", "drive", "emit_nest", "linked"]
+__all__ = ["WORK_TO_SHARE", "Emitted", "Unsupported", "emit_nest"]
 
-Access = tuple[tuple["str | None", ...], tuple[int, ...]]
+Access = tuple[Address, tuple[int, ...]]
 
 
 class Emitted(NamedTuple):
@@ -38,15 +36,19 @@ class Emitted(NamedTuple):
     grain: int  # parts of the loop must be multiples of this, but for the last
     work: int  # scalar operations, roughly
     product: bool = False  # takes the number of its thread too, and is cut less finely
+    finish: str = ""  # a function that ends what the parts have begun
 
 
 def emit_nest(name: str, nest: Nest, stored: set[Value], buffers: Buffers,
               target: Target) -> Emitted:
     """The nest's function. Raises `Unsupported` where it has no form."""
-    values = (*nest.sums, *nest.maps)
+    values = nest.values
     wide = any(v.dtype == "f8" and v.shape != () for v in every(values, stored))
     width = target.lanes("double" if wide else "float")
-    accesses = [access for value in values for access in accesses_of(value, stored, buffers)]
+    accesses = [access for value in values if value not in nest.totals
+                for access in accesses_of(value, stored, buffers)]
+    accesses += [(outer_address(where), strides) for total in nest.totals
+                 for where, strides in accesses_of(total, stored, buffers)]
     lengths = {f"o{k}": n for k, n in enumerate(nest.out)}
     lengths.update((f"r{k}", n) for k, n in enumerate(nest.over))
     fixed = merged(lengths, accesses)
@@ -54,23 +56,35 @@ def emit_nest(name: str, nest: Nest, stored: set[Value], buffers: Buffers,
     over = [axis for axis in lengths if axis[0] == "r" and axis not in fixed]
     if len(over) > 1:
         raise Unsupported("a sum along axes that are not one")
-    lanes = max((*out, *over), default="",
-                key=lambda axis: score(axis, lengths, accesses, width))
+    lanes = lanes_of(nest, out, over, lengths, accesses, width)
     inner = out[-1:] if lanes in over else [lanes] if out else []
     outer = [axis for axis in out if axis not in inner]
     for axis in outer:
         fixed[axis] = Axis(f"%q.{axis}", 0)
     form = Form(nest, stored, buffers, width, fixed, lengths, lanes if lanes in out else "",
                 (inner or [""])[0], (over or [""])[0], target.registers)
-    body, grain = write_form(form, lanes)
     work = prod(nest.out) * (prod(nest.over) * effort(nest.sums, stored)
-                             + effort(nest.maps, stored))
-    text = [define(name, [f"%q.{axis}" for axis in outer], body)]
-    if not outer:
-        extent = lengths[inner[0]] if inner else 1
-        return Emitted(name, text[0], extent, grain, work)
-    text.append(around(name, outer, lengths, lengths[inner[0]]))
-    return Emitted(f"{name}.all", "\n\n".join(text), prod(lengths[a] for a in outer), 1, work)
+                             + effort((*nest.maps, *nest.totals), stored))
+    extent = prod(lengths[axis] for axis in outer or inner)
+    grain = 1 if outer else grain_of(form, lanes)
+    whole = not outer and (extent <= grain or work < WORK_TO_SHARE * target.lanes("float"))
+    ending = bool(nest.totals or nest.last) and not whole
+    text = [define(name, [f"%q.{axis}" for axis in outer], write_form(form, lanes, whole))]
+    if outer:
+        text.append(around(name, outer, lengths, lengths[inner[0]]))
+    if ending:
+        text.append(define(f"{name}.finish", [], write_ending(form)))
+    return Emitted(f"{name}.all" if outer else name, "\n\n".join(text), extent,
+                   extent if whole else grain, work, finish=f"{name}.finish" if ending else "")
+
+
+def lanes_of(nest: Nest, out: list[str], over: list[str], lengths: dict[str, int],
+             accesses: list[Access], width: int) -> str:
+    """The axis that gets the lanes; that of the sums where some of them have no other."""
+    if nest.out and any(real(value.shape) == () for value in nest.sums):
+        return over[0]
+    return max((*out, *over), default="",
+               key=lambda axis: score(axis, lengths, accesses, width))
 
 
 def effort(values: Iterable[Value], stored: set[Value]) -> int:
@@ -81,15 +95,36 @@ def effort(values: Iterable[Value], stored: set[Value]) -> int:
         list(values))
 
 
-def write_form(form: Form, lanes: str) -> tuple[list[str], int]:
-    """The body of the function, and the grain of its loop."""
-    nest = form.nest
+def grain_of(form: Form, lanes: str) -> int:
+    """The multiple at which the outermost loop may be cut."""
     if not lanes:
-        return point(form, nest.maps), 1
+        return 1
     if lanes[0] == "r":
-        return rows(form, nest.sums, nest.maps), form.width
-    vectors = tile_of(form, nest.sums)
-    return columns(form, nest.sums, nest.maps, vectors), vectors * form.width
+        rows_ = form.lengths[form.row] if form.row else 1
+        return rows_ if rows_ <= FEW else form.width
+    return tile_of(form, form.nest.sums) * form.width
+
+
+def write_form(form: Form, lanes: str, whole: bool) -> list[str]:
+    """The body of the function: all that the nest computes, if it does the `whole` loop."""
+    nest = form.nest
+    totals, last = (nest.totals, nest.last) if whole else ([], [])
+    if not lanes:
+        return point(form, [*nest.maps, *last])
+    if lanes[0] == "r":
+        lines = rows(form, nest.sums, nest.maps, totals)
+    else:
+        lines = columns(form, nest.sums, nest.maps, tile_of(form, nest.sums), totals)
+    return lines + (point(form, last) if last else [])
+
+
+def write_ending(form: Form) -> list[str]:
+    """What comes behind the loop, when threads have done it in parts."""
+    nest, lines = form.nest, []
+    if nest.totals:
+        form.column = form.column or form.row
+        lines = columns(form, [], [], tile_of(form, nest.totals), nest.totals)
+    return lines + (point(form, nest.last) if nest.last else [])
 
 
 def every(values: Iterable[Value], stored: set[Value]) -> Iterable[Value]:
@@ -173,93 +208,3 @@ def around(name: str, outer: list[str], lengths: dict[str, int], extent: int) ->
 
 
 WORK_TO_SHARE = 150_000  # vector operations: about 30 microseconds
-
-
-def chunked(nest: Emitted, place: int) -> str:
-    """The function that does one of the parts into which threads cut a nest.
-
-    How many parts there are is in the context at `place`. They end at multiples of the grain.
-    """
-    lines = [f"define internal void @{nest.name}.part(ptr %context, i64 %part, i64 %slot) {{",
-             f"  %p = getelementptr i64, ptr %context, i64 {place}",
-             "  %parts = load i64, ptr %p, align 8", "  %following = add i64 %part, 1",
-             "  %last = icmp eq i64 %following, %parts"]
-    for name, part in (("begin", "%part"), ("inner", "%following")):
-        lines += [f"  %{name}.a = mul i64 {part}, {nest.extent}",
-                  f"  %{name}.b = udiv i64 %{name}.a, %parts",
-                  f"  %{name}.r = add i64 %{name}.b, {nest.grain // 2}",
-                  f"  %{name}.c = udiv i64 %{name}.r, {nest.grain}",
-                  f"  %{name} = mul i64 %{name}.c, {nest.grain}"]
-    return "\n".join([*lines, f"  %end = select i1 %last, i64 {nest.extent}, i64 %inner",
-                      f"  call void @{nest.name}(ptr %context, i64 %begin, i64 %end"
-                      f"{', i64 %slot' if nest.product else ''})", "  ret void", "}"])
-
-
-def drive(name: str, nests: list[tuple[Emitted, int]], pool: int, target: Target) -> str:
-    """A function that runs nests one after another, denormals flushed.
-
-    Each nest comes with the place of its number of parts in the context, or -1 if it is never
-    shared; at `pool` are the pool and the address of its ``kkori_parallel``.
-    """
-    bits = float_mode.MODES[target.family.architecture][1]
-    lines = [f"define void @{name}(ptr %context) {{", "entry:",
-             f"  %mode = call i64 @{float_mode.GET}()", f"  %flush = or i64 %mode, {bits}",
-             f"  call void @{float_mode.SET}(i64 %flush)",
-             f"  %p.pool = getelementptr i64, ptr %context, i64 {pool}",
-             f"  %p.share = getelementptr i64, ptr %context, i64 {pool + 1}",
-             "  %pool = load ptr, ptr %p.pool, align 8",
-             "  %share = load ptr, ptr %p.share, align 8"]
-    for number, (nest, place) in enumerate(nests):
-        call = f"  call void @{nest.name}(ptr %context, i64 0, i64 {nest.extent}" \
-               f"{', i64 0' if nest.product else ''})"
-        lines += [call] if place < 0 else shared(nest, number, place, call)
-    return "\n".join([*lines, f"  call void @{float_mode.SET}(i64 %mode)", "  ret void", "}"])
-
-
-def shared(nest: Emitted, number: int, place: int, call: str) -> list[str]:
-    """A nest in parts by several threads, if the context asks for more than one."""
-    n = number
-    return [f"  %p{n} = getelementptr i64, ptr %context, i64 {place}",
-            f"  %parts{n} = load i64, ptr %p{n}, align 8",
-            f"  %several{n} = icmp sgt i64 %parts{n}, 1",
-            f"  br i1 %several{n}, label %many{n}, label %one{n}", f"one{n}:", call,
-            f"  br label %next{n}", f"many{n}:",
-            f"  call void %share(ptr %pool, ptr @{nest.name}.part, ptr %context, i64 %parts{n})",
-            f"  br label %next{n}", f"next{n}:"]
-
-
-# The whole text.
-
-SUFFIX = {"f32": "float", "f64": "double", "i8": "i8", "i64": "i64"}
-
-
-def linked(text: str, target: Target, parts: dict[str, str]) -> str:
-    """`text` with all that it calls: intrinsics declared, vector math defined, and `parts`."""
-    parts = {float_mode.GET: float_mode.text_of(target), **parts}
-    for name in sorted(set(re.findall(r"@((?:llvm|kkori)\.[\w.]+)\(", text))):
-        if name.startswith("llvm."):
-            parts.setdefault(name, declaration(name))
-        else:
-            definition = library(name, target) if name.count(".") == 2 else None
-            parts.update(definition.parts if definition else {})
-    return "\n".join((*parts.values(), text, ""))
-
-
-def declaration(name: str) -> str:
-    """The declaration of an intrinsic, from its name."""
-    stem, ending = name[:name.rindex(".")], name[name.rindex(".") + 1:]
-    if ending == "p0":
-        stem, ending = stem[:stem.rindex(".")], stem[stem.rindex(".") + 1:]
-    lanes, scalar = re.fullmatch(r"(?:v(\d+))?(\w+)", ending).groups()  # type: ignore[union-attr]
-    one = SUFFIX[scalar]
-    kind, mask = (f"<{lanes} x {one}>", f"<{lanes} x i1>") if lanes else (one, "i1")
-    if stem == "llvm.masked.load":
-        return f"declare {kind} @{name}(ptr, i32, {mask}, {kind})"
-    if stem == "llvm.masked.store":
-        return f"declare void @{name}({kind}, ptr, i32, {mask})"
-    if stem == "llvm.vector.reduce.fadd":
-        return f"declare {one} @{name}({one}, {kind})"
-    if stem.startswith("llvm.vector.reduce"):
-        return f"declare {one} @{name}({kind})"
-    assert stem[5:] in INTRINSIC.values(), name
-    return f"declare {kind} @{name}({kind})"

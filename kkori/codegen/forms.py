@@ -5,6 +5,7 @@ A form writes the part [begin, end) of one loop; what lies outside of that is `e
     columns   lanes along an output axis; sums run down the rows, one accumulator a column
     rows      lanes along the summed axis; a tile of rows shares what is loaded, and long rows are
               summed in blocks that fit a cache; afterwards what is made of the sums, as columns
+    totals    sums over the columns, gathered while those are written
     point     no loop at all
 
 Every instruction is written at the outermost level at which its operands are known, so what does
@@ -13,10 +14,12 @@ not change in a loop is computed before it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from kkori.codegen.graph import Value
-from kkori.codegen.scalars import LLVM_TYPES, extreme, literal, shaped, splat, suffix
-from kkori.codegen.schedule import Nest, addresses, own_address
-from kkori.codegen.writer import Axis, Buffers, Code, Writer, some
+from kkori.codegen.scalars import LLVM_TYPES, literal, shaped, splat, suffix
+from kkori.codegen.schedule import FEW, Nest, addresses, own_address, real
+from kkori.codegen.writer import Axis, Buffers, Code, Writer, combine, some
 
 __all__ = ["Form", "columns", "point", "rows", "tile_of"]
 
@@ -54,8 +57,11 @@ class Form:
         return f"%{stem}{self.count}"
 
 
+Carried = tuple[str, str, str, str]  # type, name, its start, its name after a turn
+
+
 def blocks(form: Form, start: str, step: int, inside: list[str], at: str, level0: list[str],
-           partial: bool = False) -> list[str]:
+           partial: bool = False, carried: Sequence[Carried] = ()) -> list[str]:
     """A loop over blocks of `step`, from `start` as far as they fit (or begin, if `partial`)."""
     head, body, done, entry = (form.label(s) for s in ("head", "body", "done", "enter"))
     after, fits = form.name("next"), form.name("fits")
@@ -63,6 +69,8 @@ def blocks(form: Form, start: str, step: int, inside: list[str], at: str, level0
     sign = "slt" if partial else "sle"
     return [f"  br label %{entry}", f"{entry}:", *level0, f"  br label %{head}",
             f"{head}:", f"  {at} = phi i64 [ {start}, %{entry} ], [ {after}, %{body}.end ]",
+            *(f"  {name} = phi {kind} [ {first}, %{entry} ], [ {new}, %{body}.end ]"
+              for kind, name, first, new in carried),
             f"  {after} = add i64 {at}, {step}",
             f"  {fits} = icmp {sign} i64 {edge}, %end",
             f"  br i1 {fits}, label %{body}, label %{done}",
@@ -107,17 +115,20 @@ def finish(writer: Writer, value: Value) -> None:
 
 # Lanes along the output.
 
-def columns(form: Form, sums: list[Value], maps: list[Value], vectors: int) -> list[str]:
+def columns(form: Form, sums: list[Value], maps: list[Value], vectors: int,
+            totals: Sequence[Value] = ()) -> list[str]:
     """Blocks of several vectors, then what is left as one block whose last vector is partial."""
     width, length = form.width, form.lengths[form.column]
     lines: list[str] = []
     start, rest = "%begin", length % (vectors * width)
+    running = {(total, k): splat(NEUTRAL[total.attr[0]], total.dtype, width)
+               for total in totals for k in range(vectors)}
     if length >= vectors * width:
-        lines, start = columns_block(form, sums, maps, start, [width] * vectors)
+        lines, start = columns_block(form, sums, maps, start, [width] * vectors, running)
     if rest:
         live = [min(width, rest - first) for first in range(0, rest, width)]
-        lines += columns_block(form, sums, maps, start, live, True)[0]
-    return lines
+        lines += columns_block(form, sums, maps, start, live, running, True)[0]
+    return lines + add_up(form, running)
 
 
 def tile_of(form: Form, sums: list[Value]) -> int:
@@ -142,8 +153,11 @@ def leaves(total: Value) -> list[Value]:
     return found
 
 
+Running = dict[tuple[Value, int], str]  # partial totals, one for each vector of a block
+
+
 def columns_block(form: Form, sums: list[Value], maps: list[Value], start: str, live: list[int],
-                  last: bool = False) -> tuple[list[str], str]:
+                  running: Running, last: bool = False) -> tuple[list[str], str]:
     """One loop over blocks of vectors of columns, from `start`; and where it ends."""
     writer = form.writer()
     code, width = writer.code, form.width
@@ -153,17 +167,58 @@ def columns_block(form: Form, sums: list[Value], maps: list[Value], start: str, 
             for index, some in zip(tiles, live, strict=True)]
     inner = columns_inner(form, writer, sums, axes) if sums else []
     writer.floor = 3
-    for axis in axes:
+    carried: list[Carried] = []
+    for number, axis in enumerate(axes):
         writer.axes.update(axis)
         for value in sums:
             where = own_address(value)
             writer.store(value, writer.finished[value, writer.places(where)], where, 3)
         for value in maps:
             finish(writer, value)
+        carried += [take_in(form, writer, total, number, running)
+                    for total, k in running if k == number]
     inside = [*code.take(1), *inner, *code.take(3)]
     level0 = code.take(0)
     form.close(writer)
-    return blocks(form, start, len(live) * width, inside, at, level0, last), at
+    return blocks(form, start, len(live) * width, inside, at, level0, last, carried), at
+
+
+def take_in(form: Form, writer: Writer, total: Value, number: int, running: Running) -> Carried:
+    """One more vector of columns in a total."""
+    operand, where = addresses(total)
+    axis, kind = writer.axes[form.column], shaped(total.dtype, form.width)
+    writer.axes["r0"], before = axis, writer.axes.get("r0")
+    writer.computing = (total,)
+    text = writer.spread(writer.value(operand, where), total.dtype, form.width)
+    writer.computing = ()
+    if before is not None:
+        writer.axes["r0"] = before
+    text = only_live(writer.code, 3, total, axis, text)
+    start, name = running[total, number], writer.code.name("acc")
+    new = combine(writer.code, 3, total, name, text, form.width)
+    running[total, number] = name
+    return kind, name, start, new
+
+
+def only_live(code: Code, level: int, value: Value, axis: Axis, text: str) -> str:
+    """Lanes beyond the end add nothing to a reduction."""
+    if axis.live == axis.lanes:
+        return text
+    kind = shaped(value.dtype, axis.lanes)
+    start = splat(NEUTRAL[value.attr[0]], value.dtype, axis.lanes)
+    return code.put(level, f"select {some(axis)}, {kind} {text}, {kind} {start}")
+
+
+def add_up(form: Form, running: Running) -> list[str]:
+    """The totals, from what the blocks have left."""
+    writer = form.writer()
+    found: dict[tuple[int, Value], str] = {}
+    lines = across_all(writer.code, [(0, total, name) for (total, _), name in running.items()],
+                       found, form.width)
+    for (_, total), name in found.items():
+        writer.store(total, (name, 1, 3), own_address(total), 3)
+    form.close(writer)
+    return lines + writer.code.take(0) + writer.code.take(3)
 
 
 def columns_inner(form: Form, writer: Writer, sums: list[Value],
@@ -200,33 +255,23 @@ def accumulate(form: Form, writer: Writer, value: Value, loop: str,
     writer.computing = (value,)
     text = writer.spread(writer.value(operand, where), value.dtype, lanes)
     writer.computing = ()
-    over = writer.axes[form.over]
-    if over.live < over.lanes:  # lanes beyond the end add nothing
-        text = code.put(2, f"select {some(over)}, {kind} {text}, {kind} {start}")
+    text = only_live(code, 2, value, writer.axes[form.over], text)
     new = combine(code, 2, value, total, text, lanes)
     return new, f"  {total} = phi {kind} [ {start}, %{before} ], [ {new}, %{loop} ]"
 
 
-def combine(code: Code, level: int, value: Value, old: str, new: str, lanes: int) -> str:
-    """Two partial results of a reduction as one."""
-    kind = shaped(value.dtype, lanes)
-    if value.attr[0] == "add":
-        return code.put(level, f"fadd contract {kind} {old}, {new}")
-    return extreme(lambda text: code.put(level, text), value.attr[0], kind, (old, new),
-                   (False, False))
-
-
 # Lanes along the sum.
 
-def rows(form: Form, sums: list[Value], maps: list[Value]) -> list[str]:
+def rows(form: Form, sums: list[Value], maps: list[Value],
+         totals: Sequence[Value] = ()) -> list[str]:
     """All sums of the rows, then what is made of them."""
     lines = row_sums(form, sums)
-    if not maps:
-        return lines
-    if form.row:
+    if not form.row:
+        return lines + point(form, maps) if maps else lines
+    if maps or totals:
         form.column = form.row
-        return lines + columns(form, [], maps, 1)
-    return lines + point(form, maps)
+        lines += columns(form, [], maps, 1, totals)
+    return lines
 
 
 def row_sums(form: Form, sums: list[Value]) -> list[str]:
@@ -267,9 +312,14 @@ def clear(form: Form, sums: list[Value]) -> list[str]:
 
 
 def row_pass(form: Form, sums: list[Value], first: str, length: int, more: bool) -> list[str]:
-    """[first, first + length) of all rows: tiles of rows, then single ones."""
-    if not form.row:
-        return row_block(form, sums, "", 1, first, length, more)[0]
+    """[first, first + length) of all rows: tiles of rows, then single ones; a few rows at once."""
+    rows_ = form.lengths[form.row] if form.row else 1
+    if rows_ <= FEW:
+        writer = form.writer()
+        axes = [{form.row: Axis(str(k), 0)} if form.row else {} for k in range(rows_)]
+        inside = row_tile(form, writer, sums, axes, first, length, more)
+        form.close(writer)
+        return writer.code.take(0) + inside
     lines: list[str] = []
     start = "%begin"
     for tile in (ROW_TILE, 1):
@@ -285,23 +335,26 @@ def row_block(form: Form, sums: list[Value], start: str, tile: int, first: str, 
     code = writer.code
     at = code.name("i")
     tiles = [at if k == 0 else code.put(1, f"add i64 {at}, {k}") for k in range(tile)]
-    axes: list[dict[str, Axis]] = [{form.row: Axis(index, 1)} for index in tiles]
-    if not form.row:
-        axes = [{}]
+    axes = [{form.row: Axis(index, 1)} for index in tiles]
+    inside = row_tile(form, writer, sums, axes, first, length, more)
+    level0 = code.take(0)
+    form.close(writer)
+    return blocks(form, start, tile, inside, at, level0), at
+
+
+def row_tile(form: Form, writer: Writer, sums: list[Value], axes: list[dict[str, Axis]],
+             first: str, length: int, more: bool) -> list[str]:
+    """The sums of a tile of rows; sums that belong to no row come with the first."""
+    code = writer.code
     totals: dict[tuple[int, Value], str] = {}
     inner: list[str] = []
     for part in parts(length, form.width, ROW_VECTORS):
         inner += row_loop(form, writer, sums, axes, totals, first, part)
     writer.floor = 3
-    for number, axis in enumerate(axes):
-        writer.axes.update(axis)
-        for value in sums:
-            keep_total(writer, value, totals[number, value], more)
-    inside, level0 = [*code.take(1), *inner, *code.take(3)], code.take(0)
-    form.close(writer)
-    if not form.row:
-        return level0 + inside, at
-    return blocks(form, start, tile, inside, at, level0), at
+    for (number, value), name in totals.items():
+        writer.axes.update(axes[number])
+        keep_total(writer, value, name, more)
+    return [*code.take(1), *inner, *code.take(3)]
 
 
 def keep_total(writer: Writer, value: Value, name: str, more: bool) -> None:
@@ -328,6 +381,8 @@ def row_loop(form: Form, writer: Writer, sums: list[Value], axes: list[dict[str,
         for place in places:
             writer.axes[form.over] = Axis(place, 2, width, live)
             for value in sums:
+                if number and real(value.shape) == ():
+                    continue
                 new, phi = accumulate(form, writer, value, loop, before)
                 phis.append(phi)
                 partial.append((number, value, new))

@@ -39,7 +39,7 @@ SCALARS: dict[str, tuple[int, bool]] = {
     "floor": (1, False), "ceil": (1, False), "trunc": (1, False), "round": (1, False),
     "lt": (2, True), "le": (2, True), "gt": (2, True), "ge": (2, True), "eq": (2, True),
     "ne": (2, True), "and": (2, True), "or": (2, True), "not": (1, True),
-    "select": (3, False), "cast": (1, False),
+    "select": (3, False), "cast": (1, False), "copy": (1, False),
 }
 REDUCTIONS = ("add", "max", "min")
 KINDS = ("input", "number", "constant", "range", "map", "reduce", "view", "reshape", "dot",
@@ -143,6 +143,10 @@ class Graph:
                 d == k for k, d in enumerate(follows) if operand.shape[k] != 1):
             return operand
         return self.make("view", shape, operand.dtype, (operand,), follows)
+
+    def copy(self, operand: Value) -> Value:
+        """The same elements once more, as something that can have memory of its own."""
+        return self.make("map", operand.shape, operand.dtype, (operand,), "copy")
 
     def expand(self, operand: Value, shape: Sequence[int]) -> Value:
         """Lengths of 1 stretched, dimensions added in front."""

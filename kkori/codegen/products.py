@@ -17,8 +17,9 @@ from kkori.codegen.scalars import LLVM_TYPES
 from kkori.codegen.target import Target
 from kkori.codegen.text import Module
 from kkori.codegen.writer import Buffers
+from kkori.core.size import contiguous_strides
 
-__all__ = ["Factor", "emit_product", "factor_of"]
+__all__ = ["Factor", "emit_product", "factor_of", "is_own"]
 
 SMALL_SIDE = 256  # up to here own kernels are as fast as a library's
 
@@ -34,11 +35,12 @@ class Factor(NamedTuple):
 def factor_of(value: Value, buffers: Buffers) -> Factor | None:
     """A two-dimensional value as a factor; None where neither rows nor columns are compact."""
     array = value.args[0] if value.kind == "view" else value
-    if array not in buffers.places:
+    if array.kind in ("number", "constant", "range"):
         return None
     follows = value.attr if value.kind == "view" else range(len(array.shape))
     steps = [0, 0]
-    for dimension, step in zip(follows, buffers.strides[array], strict=True):
+    strides = buffers.strides.get(array, contiguous_strides(array.shape))
+    for dimension, step in zip(follows, strides, strict=True):
         if dimension is not None:
             steps[dimension] = step
     if 0 in steps or min(steps) < 0:
@@ -48,14 +50,19 @@ def factor_of(value: Value, buffers: Buffers) -> Factor | None:
     return Factor(array, steps[1], True) if steps[0] == 1 else None
 
 
+def is_own(value: Value, buffers: Buffers) -> bool:
+    """Whether own kernels compute a product, given how the inputs are laid out."""
+    return value.kind == "dot" and min(*value.shape, value.args[0].shape[1]) <= SMALL_SIDE and (
+        all(factor_of(arg, buffers) is not None for arg in value.args))
+
+
 def emit_product(name: str, value: Value, buffers: Buffers, target: Target,
-                 place: int) -> tuple[Emitted, dict[str, str], int] | None:
+                 place: int) -> tuple[Emitted, dict[str, str], int]:
     """The stage, its text by name, and its bytes of scratch memory a thread, whose address will
-    be in the context at `place`. None where the product is to be left to the library."""
+    be in the context at `place`. For products that are own kernels' (`is_own`)."""
     left, right = (factor_of(arg, buffers) for arg in value.args)
     (m, k), n = value.args[0].shape, value.shape[1]
-    if left is None or right is None or min(m, n, k) > SMALL_SIDE:
-        return None
+    assert left is not None and right is not None, value
     scalar = LLVM_TYPES[value.dtype]
     product = Product(scalar, None, n, k, left.transposed, right.transposed)
     module = Module(target)

@@ -54,6 +54,7 @@ class Program:
     steps: list[Step] = field(default_factory=list)
     outputs: list[int] = field(default_factory=list)  # slots wanted as new arrays
     writes: list[tuple[int, int]] = field(default_factory=list)  # (input overwritten, slot)
+    stores: list[tuple[int, int]] = field(default_factory=list)  # (0-dim input, its new number)
 
 
 Rule = Callable[..., Any]

@@ -143,7 +143,11 @@ def cast(put: Put, kinds: Any, to: str, names: Any, lanes: int) -> str:
     return put(f"{CONVERSIONS[source, to]} {shaped(source, lanes)} {names[0]} to {kind}")
 
 
-SPECIAL = {"neg": negate, "select": select, "not": invert, "and": both, "or": either,
+def copy(put: Put, kinds: Any, to: str, names: Any, lanes: int) -> str:
+    return str(names[0])
+
+
+SPECIAL = {"copy": copy, "neg": negate, "select": select, "not": invert, "and": both, "or": either,
            "cast": cast}
 
 

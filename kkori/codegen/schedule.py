@@ -2,17 +2,24 @@
 
 A value is *stored* where it must exist as an array: results, sums, matrix products, what they
 read, and what would be recomputed at too high a price. Everything else is recomputed in registers
-where it is used: a hidden layer of 20 million numbers never touches memory.
+where it is used: a hidden layer of 20 million numbers never touches memory. So are sums of up to
+`FEW` terms.
 
 Each stored value wants a loop over its own dimensions (`out`) and, for a reduction, over the
 reduced ones (`over`). Values that want the same loops share a nest if none of them needs another
-one's finished result, with one exception: an elementwise value may follow a reduction of its own
-nest, element by element (the optimizer's update behind the gradient).
+one's finished result, except where it is finished in time. In the order in which it runs, a nest
+computes
+
+    sums    reductions, finished when its inner loops end; in a nest whose outer loop is short
+            there may be such of the inner loops alone
+    maps    elementwise values: an optimizer's update behind the gradient
+    totals  reductions over the outer loop, of what it has just computed: a loss
+    last    single numbers, behind everything
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from math import prod
 from typing import Any
 
@@ -20,12 +27,13 @@ from kkori.codegen.graph import Value, order
 
 __all__ = ["Nest", "Plan", "plan"]
 
-Address = tuple["str | None", ...]  # an axis name for each dimension, None for index 0
+Address = tuple["str | int | None", ...]  # for each dimension an axis, an index, or None (index 0)
 
 # What a scalar operation costs, in additions; recomputing is free up to LIMIT.
 COST = {"div": 4, "sqrt": 6, "exp": 14, "log": 18, "log1p": 20, "expm1": 20, "tanh": 24,
         "sigmoid": 18, "sin": 16, "cos": 16, "erf": 30}
 LIMIT = 80
+FEW = 4  # a sum of so many terms needs no loop; so many outer turns are written one by one
 CALLED = ("dot", "reshape", "row")  # kinds of values that no loop nest computes
 
 
@@ -34,11 +42,24 @@ class Nest:
 
     def __init__(self, out: tuple[int, ...], over: tuple[int, ...]) -> None:
         self.out, self.over = out, over
-        self.sums: list[Value] = []  # reductions, finished when the inner loops end
-        self.maps: list[Value] = []  # elementwise values, after them
+        self.sums: list[Value] = []
+        self.maps: list[Value] = []
+        self.totals: list[Value] = []
+        self.last: list[Value] = []
 
     def __repr__(self) -> str:
-        return f"Nest(out={self.out}, over={self.over}, sums={self.sums}, maps={self.maps})"
+        return (f"Nest(out={self.out}, over={self.over}, sums={self.sums}, maps={self.maps}, "
+                f"totals={self.totals}, last={self.last})")
+
+    @property
+    def values(self) -> list[Value]:
+        """All that it computes."""
+        return [*self.sums, *self.maps, *self.totals, *self.last]
+
+    @property
+    def loops(self) -> bool:
+        """Whether there are loops at all: single numbers need none."""
+        return bool(self.out or self.over)
 
 
 class Call:
@@ -49,10 +70,29 @@ class Call:
 
 
 class Plan:
-    """Nests and calls in the order in which they run, and what is stored."""
+    """Nests and calls in the order in which they run, what is stored, and where it is computed.
 
-    def __init__(self, stages: list[Any], stored: set[Value]) -> None:
-        self.stages, self.stored = stages, stored
+    From stage `barrier` on, nothing can go wrong any more: inputs may be overwritten.
+    """
+
+    def __init__(self, stored: set[Value]) -> None:
+        self.stages: list[Any] = []
+        self.stored = stored
+        self.home: dict[Value, int] = {}
+        self.barrier = 0
+
+    @property
+    def nests(self) -> list[Nest]:
+        """The stages that are loop nests."""
+        return [stage for stage in self.stages if isinstance(stage, Nest)]
+
+    def remove(self, value: Value) -> None:
+        """Take back the elementwise value that was put last."""
+        stage = self.stages[self.home.pop(value)]
+        (stage.maps if value in stage.maps else stage.last).remove(value)
+        if not stage.values:
+            self.stages.remove(stage)
+        self.stored.discard(value)
 
 
 def real(shape: Sequence[int]) -> tuple[int, ...]:
@@ -100,18 +140,26 @@ def narrowed(value: Value, address: Address) -> Address:
 
 def cost(value: Value, stored: set[Value]) -> int:
     """What computing one element of `value` again costs."""
-    seen: set[Value] = set()
-    stack, total = [value], 0
+    seen: set[Any] = set()
+    stack, total = [(value, 1)], 0
     while stack:
-        part = stack.pop()
-        if part in seen or (part in stored and part is not value):
+        part, times = stack.pop()
+        if (part, times) in seen or (part in stored and part is not value):
             continue
-        seen.add(part)
+        seen.add((part, times))
         if part.kind == "map":
-            total += COST.get(part.attr, 1)
-        if part.kind in ("map", "view"):
-            stack.extend(part.args)
+            total += times * COST.get(part.attr, 1)
+        if part.kind == "reduce":
+            times *= terms(part)
+            total += times
+        if part.kind in ("map", "view", "reduce"):
+            stack.extend((arg, times) for arg in part.args)
     return total
+
+
+def terms(value: Value) -> int:
+    """How many numbers a reduction takes to give one."""
+    return prod(value.args[0].shape[axis] for axis in value.attr[1])
 
 
 def base(value: Value) -> Value:
@@ -119,38 +167,64 @@ def base(value: Value) -> Value:
     return value.args[0] if value.kind == "view" else value
 
 
+# What is stored.
+
+Users = dict[Value, list[Value]]
+
+
 def choose_stored(roots: Sequence[Value]) -> set[Value]:
     """The values that must exist as arrays."""
     stored = {base(root) for root in roots if base(root).kind not in ("input",)}
     values = order(roots)
-    users: dict[Value, list[Value]] = {value: [] for value in values}
+    users = users_of(values)
     for value in values:
-        for arg in value.args:
-            users[base(arg)].append(value)
-            if arg.kind == "view":
-                users.setdefault(arg, [])
-    for value in values:
-        if value.kind in ("reduce", *CALLED):
+        if value.kind in CALLED or value.kind == "reduce" and terms(value) > FEW:
             stored.add(value)
         if value.kind in CALLED:
-            stored.update(base(arg) for arg in value.args if base(arg).kind == "map")
+            stored.update(base(arg) for arg in value.args
+                          if base(arg).kind in ("map", "reduce"))
     for value in values:
-        if value.kind == "map" and value not in stored and value.shape != () and (
-                is_lower(value, users) or shared_and_dear(value, users, stored)):
+        if value.kind in ("map", "reduce") and value not in stored and (
+                dear(value, users, stored)):
             stored.add(value)
     return stored
 
 
-def is_lower(value: Value, users: dict[Value, list[Value]]) -> bool:
-    """Whether larger values are made of it: it would be recomputed for each of their rows."""
-    size = prod(value.shape)
-    return any(prod(user.shape if user.kind != "reduce" else user.args[0].shape) > size
-               for user in users[value])
+def users_of(values: Iterable[Value]) -> Users:
+    """What is made of each value; views are looked through."""
+    users: Users = {}
+    for value in values:
+        users.setdefault(value, [])
+        if value.kind != "view":
+            for arg in value.args:
+                users[base(arg)].append(value)
+    return users
 
 
-def shared_and_dear(value: Value, users: dict[Value, list[Value]], stored: set[Value]) -> bool:
-    """Whether several values are made of it and computing it again costs more than memory."""
-    return len(users[value]) > 1 and cost(value, stored) > LIMIT
+def dear(value: Value, users: Users, stored: set[Value]) -> bool:
+    """Whether memory is cheaper than to compute it again wherever it is used."""
+    price, size = cost(value, stored), prod(value.shape)
+    if value.kind == "reduce" and price > LIMIT:
+        return True
+    if size == 1:
+        return False
+    if any(turns(user) > size and not (beside(user, users) and price <= LIMIT)
+           for user in users[value]):
+        return True
+    return len(users[value]) > 1 and price > LIMIT
+
+
+def turns(user: Value) -> int:
+    """How often a user evaluates what it is made of."""
+    return prod(user.shape if user.kind != "reduce" else user.args[0].shape)
+
+
+def beside(user: Value, users: Users) -> bool:
+    """Whether it only goes into reductions of few results: one nest computes those together."""
+    if user.kind == "reduce":
+        return terms(user) > FEW and prod(user.shape) <= FEW
+    return bool(users[user]) and all(
+        other.kind == "reduce" and beside(other, users) for other in users[user])
 
 
 def reads(value: Value, stored: set[Value]) -> list[tuple[Value, Address]]:
@@ -170,56 +244,109 @@ def reads(value: Value, stored: set[Value]) -> list[tuple[Value, Address]]:
             stack.append((part.args[0], through(part, where)))
         elif part.kind == "map":
             stack.extend((arg, where) for arg in part.args)
+        elif part.kind == "reduce":
+            stack.extend((part.args[0], at) for at in unrolled(part, where))
         else:
             assert part.kind in ("constant", "number"), part
     return found
 
 
-def plan(roots: Sequence[Value]) -> Plan:
-    """Nests and calls, in order, that compute `roots`."""
-    stored = choose_stored(roots)
-    stages: list[Any] = []
-    place: dict[Value, int] = {}
+def unrolled(value: Value, where: Address) -> list[Address]:
+    """Where a reduction of few terms finds them."""
+    axes, rest = value.attr[1], iter(where)
+    found: list[Address] = [()]
+    for axis, n in enumerate(value.args[0].shape):
+        places = range(n) if axis in axes else [next(rest)]
+        found = [(*at, place) for at in found for place in places]
+    return found
+
+
+# The nests.
+
+def plan(roots: Sequence[Value], late: Iterable[Value] = (), doubts: Iterable[Value] = (),
+         risky: Callable[[Value], bool] = lambda value: True) -> Plan:
+    """Nests and calls, in order, that compute `roots`.
+
+    Of `late` values (they overwrite inputs) as many as possible are computed behind the barrier,
+    which lies behind all `doubts` and behind every call that is `risky`.
+    """
+    schedule = Plan(choose_stored(roots))
+    late = set(late)
+    needed = set(order(value for value in schedule.stored if value not in late))
+    behind = [value for value in order(late) if value in late and value not in needed]
     for value in order(roots):
-        if value not in stored:
-            continue
-        if value.kind in CALLED:
-            stages.append(Call(value))
-            place[value] = len(stages) - 1
-            continue
-        place[value] = put(value, stages, place, stored)
-    return Plan(stages, stored)
+        if value in schedule.stored and value not in behind:
+            put(value, schedule)
+    homes = [schedule.home[value] for value in map(base, doubts)]
+    homes += [k for k, stage in enumerate(schedule.stages)
+              if isinstance(stage, Call) and risky(stage.value)]
+    schedule.barrier = max(homes, default=-1) + 1
+    for value in behind:
+        put(value, schedule, schedule.barrier)
+    return schedule
 
 
-def put(value: Value, stages: list[Any], place: dict[Value, int], stored: set[Value]) -> int:
-    """Into the first nest with these loops that comes after all it needs; else a new one."""
-    out, over = loops_of(value)
-    needs = reads(value, stored)
-    for number, nest in enumerate(stages):
-        if isinstance(nest, Nest) and nest.out == out and fits(value, over, nest) and all(
-                ready(need, where, number, nest, place, value) for need, where in needs):
-            (nest.sums if value.kind == "reduce" else nest.maps).append(value)
-            return number
-    nest = Nest(out, over)
+def put(value: Value, schedule: Plan, first: int = 0) -> None:
+    """Into the first nest from stage `first` on that can compute it; else at the end."""
+    schedule.stored.add(value)
+    stages = schedule.stages
+    if value.kind in CALLED:
+        schedule.home[value] = len(stages)
+        stages.append(Call(value))
+        return
+    needs = reads(value, schedule.stored)
+    for number in range(first, len(stages)):
+        if isinstance(stages[number], Nest):
+            part = part_for(value, needs, number, schedule)
+            if part is not None:
+                part.append(value)
+                schedule.home[value] = number
+                return
+    append(value, schedule)
+
+
+def append(value: Value, schedule: Plan) -> None:
+    """A new nest at the end, for this value."""
+    nest = Nest(*loops_of(value))
     (nest.sums if value.kind == "reduce" else nest.maps).append(value)
-    stages.append(nest)
-    return len(stages) - 1
+    schedule.stored.add(value)
+    schedule.home[value] = len(schedule.stages)
+    schedule.stages.append(nest)
 
 
-def fits(value: Value, over: tuple[int, ...], nest: Nest) -> bool:
-    """A reduction needs the same inner loops; an elementwise value only the outer ones."""
-    return value.kind != "reduce" or nest.over == over
+Needs = Sequence[tuple[Value, Address]]
 
 
-def ready(need: Value, where: Address, number: int, nest: Nest, place: dict[Value, int],
-          value: Value) -> bool:
-    """Whether `need` is finished before this nest, or element by element within it."""
-    if need.kind in ("input", "range") or place[need] < number:
-        return True
-    return (place[need] == number and value.kind == "map" and need in (*nest.sums, *nest.maps)
-            and where == own_address(need))
+def part_for(value: Value, needs: Needs, number: int, schedule: Plan) -> list[Value] | None:
+    """The part of a nest that can compute `value`, all of whose needs are ready then."""
+    nest, (out, over) = schedule.stages[number], loops_of(value)
+
+    def ready(needs: Needs, *parts: list[Value]) -> bool:
+        return all(need.kind in ("input", "range") or schedule.home[need] < number
+                   or any(need in part for part in parts) and where == own_address(need)
+                   for need, where in needs)
+
+    if value.kind != "reduce":
+        if out == nest.out and ready(needs, nest.sums, nest.maps):
+            return nest.maps
+        return nest.last if out == () and ready(
+            needs, nest.sums, nest.totals, nest.last) else None
+    if over == nest.over and (out == nest.out or side_by_side(out, nest)) and ready(needs):
+        if out and not nest.out:
+            nest.out, nest.maps, nest.last = out, [], [*nest.maps, *nest.last]
+        return nest.sums
+    if out == () and over == nest.out and len(over) == 1 and ready(
+            [(need, outer_address(where)) for need, where in needs], nest.sums, nest.maps):
+        return nest.totals
+    return None
 
 
-def kernels(stages: Iterable[Any]) -> int:
-    """How many loop nests run."""
-    return sum(isinstance(stage, Nest) for stage in stages)
+def side_by_side(out: tuple[int, ...], nest: Nest) -> bool:
+    """Whether sums of the same inner loops can run together: few of one kind, one of the other."""
+    return (out == () or nest.out == ()) and len((*out, *nest.out)) == 1 and (
+        prod((*out, *nest.out)) <= FEW)
+
+
+def outer_address(where: Address) -> Address:
+    """An address of a reduction over the outer loop, as the nest's other values have it."""
+    return tuple("o0" if axis == "r0" else axis for axis in where)

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from kkori.codegen.graph import Value
-from kkori.codegen.scalars import BYTES, LLVM_TYPES, apply, literal, shaped, splat
-from kkori.codegen.schedule import Address, narrowed, through
+from kkori.codegen.scalars import BYTES, LLVM_TYPES, apply, extreme, literal, shaped, splat
+from kkori.codegen.schedule import Address, narrowed, through, unrolled
 from kkori.core.size import contiguous_strides
 
-__all__ = ["Axis", "Buffers", "Code", "Known", "Writer", "some"]
+__all__ = ["Axis", "Buffers", "Code", "Known", "Writer", "combine", "some"]
 
 
 class Buffers:
@@ -103,7 +103,8 @@ class Writer:
     def places(self, address: Address) -> tuple[Any, ...]:
         """What tells two positions apart."""
         axes = self.axes
-        return tuple([(axes[a].index, axes[a].lanes) for a in address if a is not None])
+        return tuple([(axes[a].index, axes[a].lanes) if a.__class__ is str else a
+                      for a in address if a is not None])
 
     def key(self, value: Value, address: Address) -> Any:
         return value.number, self.places(address), self.floor
@@ -138,6 +139,9 @@ class Writer:
         if value.kind == "view":
             inner = value.args[0]
             return [(inner, narrowed(inner, through(value, where)))]
+        if value.kind == "reduce":
+            inner = value.args[0]
+            return [(inner, narrowed(inner, at)) for at in unrolled(value, where)]
         return [(arg, narrowed(arg, where)) for arg in value.args]
 
     def write(self, value: Value, where: Address, operands: list[Known]) -> Known:
@@ -151,6 +155,8 @@ class Writer:
             return self.number(value), 1, 0
         if value.kind == "range":
             return self.counted(value, where)
+        if value.kind == "reduce":
+            return self.folded(value, operands)
         return operands[0] if value.kind == "view" else self.scalar(value, operands)
 
     def level_of(self, level: int) -> int:
@@ -166,6 +172,15 @@ class Writer:
         name = apply(lambda text: self.code.put(level, text), value.attr, kinds, value.dtype,
                      names, lanes, [is_number(arg) for arg in value.args])
         return name, lanes, level
+
+    def folded(self, value: Value, found: list[Known]) -> Known:
+        """A reduction of a few terms, one after another."""
+        lanes = max(k[1] for k in found)
+        level = self.level_of(max(k[2] for k in found))
+        total, *rest = [self.spread(k, value.dtype, lanes) for k in found]
+        for name in rest:
+            total = combine(self.code, level, value, total, name, lanes)
+        return total, lanes, level
 
     def spread(self, known: Known, dtype: str, lanes: int, value: Value | None = None) -> str:
         """A name with `lanes` lanes: a scalar is repeated, once for each level."""
@@ -193,6 +208,8 @@ class Writer:
         """The index along an axis, as a number."""
         if where[0] is None:
             return literal(0.0, value.dtype), 1, 0
+        if where[0].__class__ is int:
+            return literal(float(where[0]), value.dtype), 1, 0
         axis = self.axes[where[0]]
         level, one = self.level_of(axis.level), LLVM_TYPES[value.dtype]
         name = self.code.put(level, f"sitofp i64 {axis.index} to {one}")
@@ -221,8 +238,11 @@ class Writer:
         """Address of an element: pointer, the axis of its lanes, the stride along it, level."""
         name, level, lanes, step = self.base(value), 0, SINGLE, 0
         kind = LLVM_TYPES[value.dtype] if value.dtype != "b1" else "i8"
-        parts = [(self.axes[a], stride) for a, stride in
-                 zip(where, self.buffers.strides[value], strict=True) if a is not None and stride]
+        ways = list(zip(where, self.buffers.strides[value], strict=True))
+        ahead = sum(a * stride for a, stride in ways if a.__class__ is int)
+        if ahead:
+            name = self.code.put(0, f"getelementptr {kind}, ptr {name}, i64 {ahead}")
+        parts = [(self.axes[a], stride) for a, stride in ways if a.__class__ is str and stride]
         for axis, stride in sorted(parts, key=lambda part: part[0].level):
             if axis.index is None:
                 continue
@@ -299,6 +319,15 @@ class Writer:
                                 f"extractelement <{axis.lanes} x {kind}> {text}, i64 {lane}")
             at = self.code.put(level, f"getelementptr {kind}, ptr {name}, i64 {lane * step}")
             self.code.do(level, f"store {kind} {one}, ptr {at}, align {size}")
+
+
+def combine(code: Code, level: int, value: Value, old: str, new: str, lanes: int) -> str:
+    """Two partial results of a reduction as one."""
+    kind = shaped(value.dtype, lanes)
+    if value.attr[0] == "add":
+        return code.put(level, f"fadd contract {kind} {old}, {new}")
+    return extreme(lambda text: code.put(level, text), value.attr[0], kind, (old, new),
+                   (False, False))
 
 
 SINGLE = Axis("0", 0)

@@ -1,0 +1,163 @@
+"""Where results go: into arrays for the caller, or over inputs, and when that is safe.
+
+    wanted   what the program gives, as values that can each have memory of their own
+    settle   which of them are written over inputs by the loops that compute them; copies for others
+    place    every array's place in the context
+
+Nothing overwrites an input before the plan's `barrier`: behind it nothing can be found wrong any
+more, and no library is called. So a round is computed whole, or has changed nothing.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import NamedTuple
+
+from kkori.codegen.graph import Graph, Value
+from kkori.codegen.rules import Program
+from kkori.codegen.schedule import Call, Nest, Plan, append, base, own_address, put, reads
+from kkori.codegen.writer import Buffers
+
+__all__ = ["Wanted", "place", "place_inputs", "settle", "wanted"]
+
+
+class Wanted(NamedTuple):
+    """What a program gives: arrays for the caller, (input, what overwrites it), doubts."""
+
+    outputs: list[Value]
+    writes: list[tuple[Value, Value]]
+    doubts: list[Value]
+
+    @property
+    def roots(self) -> list[Value]:
+        """All that has to be computed."""
+        return [*self.outputs, *(value for _, value in self.writes), *self.doubts]
+
+
+def wanted(program: Program, graph: Graph, slots: dict[int, Value]) -> Wanted:
+    """Outputs and writes: each a computed value that nobody else wants, or a copy."""
+    inputs = [graph.make("input", spec.shape, spec.dtype, (), number)
+              for number, spec in enumerate(program.inputs)]
+    taken: set[Value] = set()
+    outputs = [own(graph, slots[slot], taken) for slot in program.outputs]
+    writes = []
+    for number, slot in program.writes:
+        value, target = slots[slot], inputs[number]
+        if value.shape != target.shape:
+            value = graph.expand(value, target.shape)
+        if value.dtype != target.dtype:
+            value = graph.map("cast", value, dtype=target.dtype)
+        if value.kind != "map" or value in taken:
+            value = another(graph, value, taken)
+        taken.add(value)
+        writes.append((target, value))
+    return Wanted(outputs, writes, list(graph.doubts))
+
+
+def own(graph: Graph, value: Value, taken: set[Value]) -> Value:
+    """`value` if it, or what it is a view of, can be handed out as it is; else a copy."""
+    inner = base(value)
+    if inner.kind in ("input", "number", "constant", "range") or inner in taken or (
+            not in_order(value)):
+        value = inner = another(graph, value, taken)
+    taken.add(inner)
+    return value
+
+
+def another(graph: Graph, value: Value, taken: set[Value]) -> Value:
+    """A copy that nobody has yet."""
+    value = graph.copy(value)
+    while value in taken:
+        value = graph.copy(value)
+    return value
+
+
+def in_order(value: Value) -> bool:
+    """Whether a value's elements are those of what it shows, each once and in the same order."""
+    if value.kind != "view":
+        return True
+    follows = [d for d in value.attr if d is not None]
+    return follows == sorted(follows) and prod(value.shape) == prod(value.args[0].shape)
+
+
+def place_inputs(program: Program, graph: Graph) -> Buffers:
+    """The first places of the context: the inputs, as they are laid out."""
+    buffers = Buffers()
+    for number, spec in enumerate(program.inputs):
+        buffers.add(graph.make("input", spec.shape, spec.dtype, (), number), spec.strides)
+    return buffers
+
+
+def settle(writes: list[tuple[Value, Value]], schedule: Plan, graph: Graph,
+           buffers: Buffers) -> None:
+    """Have every input overwritten, by the loops that compute its new numbers where that can be.
+
+    Otherwise a copy is added to a nest that may do it, or in a nest of its own at the end.
+    """
+    late = []
+    for target, value in writes:
+        if schedule.home[value] >= schedule.barrier and in_place(target, value, schedule):
+            buffers.share(value, target)
+        else:
+            late.append((target, value))
+    for target, value in late:
+        copy = graph.copy(value)
+        first = max(schedule.barrier, schedule.home[value])
+        put(copy, schedule, first)
+        if not in_place(target, copy, schedule):
+            schedule.remove(copy)
+            append(copy, schedule)
+        buffers.share(copy, target)
+
+
+def in_place(target: Value, value: Value, schedule: Plan) -> bool:
+    """Whether `value` may be written where `target` is: each number is read, then written."""
+    home = schedule.home[value]
+    if any(isinstance(stage, Call) and value in map(base, stage.value.args)
+           for stage in schedule.stages):
+        return False  # a product relies on how the value is laid out
+    for number in range(home, len(schedule.stages)):
+        stage = schedule.stages[number]
+        if isinstance(stage, Call):
+            if any(base(arg) is target for arg in stage.value.args):
+                return False
+        elif number > home:
+            if any(need is target for user in stage.values
+                   for need, _ in reads(user, schedule.stored)):
+                return False
+        elif not read_before(target, value, stage, schedule):
+            return False
+    return True
+
+
+def read_before(target: Value, value: Value, nest: Nest, schedule: Plan) -> bool:
+    """Whether `value`'s own nest reads each number of `target` before `value` overwrites it.
+
+    Its loops read a number at the address where it is written, before or as that is done; a number
+    that has been read stays in a register. What follows the loops may read anything before.
+    """
+    where, group = own_address(value), nest.maps
+    if value in nest.last:
+        group = nest.last
+    elif not reads_at(target, nest.sums, where, schedule) or any(
+            need is target for user in (*nest.totals, *nest.last)
+            for need, _ in reads(user, schedule.stored)):
+        return False
+    if not reads_at(target, group, where, schedule):
+        return False
+    first = next((user for user in group if any(
+        need is target for need, _ in reads(user, schedule.stored))), value)
+    return group.index(first) <= group.index(value)
+
+
+def reads_at(target: Value, users: list[Value], where: object, schedule: Plan) -> bool:
+    """Whether these read `target` nowhere but at `where`."""
+    return all(at == where for user in users
+               for need, at in reads(user, schedule.stored) if need is target)
+
+
+def place(schedule: Plan, buffers: Buffers) -> None:
+    """The rest of the places: what is stored and has not gone over an input."""
+    for value in sorted(schedule.stored, key=lambda value: value.number):
+        if value not in buffers.places:
+            buffers.add(value)
