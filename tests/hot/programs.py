@@ -1,305 +1,522 @@
-"""Random training programs: a script is drawn from a seed, then run like any program."""
+"""Random training programs: source text drawn from a seed."""
 
 from __future__ import annotations
 
 import random
+import re
+from collections.abc import Iterator
 
+from statements import (
+    AFTERWARDS,
+    ALL,
+    BACKWARD,
+    CLIPPING,
+    COMPUTE,
+    CONDITIONS,
+    ERRORS,
+    EVENTS,
+    FEEDS,
+    LOOKS,
+    LOSSES,
+    NAMES,
+    OPTIMIZERS,
+    START,
+    UPDATES,
+    VIEWS,
+    WRITES,
+)
+
+__all__ = ["program"]
+
+BLANK = re.compile(r"\{(" + "|".join([*NAMES, "round"]) + r")\}")
+
+BEGINNING = """\
+import copy, io, pickle, random, threading, warnings, weakref
 import numpy as np
-
 import kkori as torch
+from kkori import nn
+import kkori.nn.functional as F
+torch.manual_seed(SEED)
+chance = random.Random(SEED)
+"""
 
-SHAPES = [(), (3,), (4, 3), (1, 3), (4, 1)]
-UNARY = ["relu", "tanh", "exp", "sin", "square", "neg", "abs", "sigmoid"]
-BINARY = ["add", "sub", "mul", "maximum"]
-VIEWS = ["t", "flatten", "unsqueeze", "first", "expand", "reshape"]
-LOOKS = [
-    "item",
-    "print",
-    "numpy",
-    "detach",
-    "data",
-    "keep",
-    "shape",
-    "grad_fn",
-    "bool",
-    "version",
-    "copy",
-    "requires",
-    "leaf",
-]
-WRITES = ["add_", "mul_", "data.add_", "index", "fill", "input.add_", "input.data", "numpy"]
-BETWEEN = [
-    "param.data",
-    "param.add_",
-    "lr",
-    "eval",
-    "raise",
-    "grad.mul_",
-    "grad.assign",
-    "grad.none",
-    "load",
-    "random",
-    "momentum",
-    "grad.keep",
-    "backward",
-    "hook",
-    "swap",
-    "nothing",
-    "nothing",
-    "nothing",
-    "nothing",
-]
-OPTIMIZERS = [
-    ("SGD", {}),
-    ("SGD", {"momentum": 0.9}),
-    ("Adam", {}),
-    ("AdamW", {}),
-    ("RMSprop", {}),
-    ("Adagrad", {}),
-    ("SGD", {"weight_decay": 0.01, "nesterov": True, "momentum": 0.5}),
-]
+DATA = """\
+n = {n}
+data, target = torch.randn(n, 2), torch.randn(n, 3)
+labels, array = torch.arange(n) % 3, np.ones((n, 2)) * 0.5
+kept, refs, handles, micro = [], [], [], {m}
+last = torch.zeros(n, 3)
+"""
 
+MODELS = {
+    "parameters": ("", """\
+w = (torch.randn(2, 3) * 0.5).requires_grad_()
+v = torch.full((3,), 0.5, requires_grad=True)
+params = [w, v]
+""", "x @ w + v"),
+    "one tensor": ("", """\
+v = torch.tensor([0.1, 0.2, -0.3], requires_grad=True)
+w, params = v, [v]
+""", "x[:, :1] * v"),
+    "double": ("rare", """\
+w = torch.eye(2, 3, dtype=torch.float64).requires_grad_()
+v = torch.zeros(3, dtype=torch.float64, requires_grad=True)
+params = [w, v]
+""", "x.double() @ w + v"),
+    "sequential": ("net", """\
+net = nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 3))
+params, w, v = list(net.parameters()), net[0].weight, net[2].bias
+""", "net(x)"),
+    "deeper": ("net rare", """\
+net = nn.Sequential(nn.Linear(2, 5), nn.Tanh(), nn.Linear(5, 4), nn.ELU(), nn.Linear(4, 3))
+params, w, v = list(net.parameters()), net[2].weight, net[4].bias
+""", "net(x)"),
+    "dropout": ("net random", """\
+net = nn.Sequential(nn.Linear(2, 4), nn.Dropout(0.3), nn.Linear(4, 3))
+params, w, v = list(net.parameters()), net[0].weight, net[2].bias
+""", "net(x)"),
+    "norms": ("net rare", """\
+net = nn.Sequential(nn.Linear(2, 4), nn.{norm}(4), nn.Linear(4, 3))
+params, w, v = list(net.parameters()), net[0].weight, net[2].bias
+""", "net(x)"),
+    "module": ("net", """\
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.one, self.two, self.scale = nn.Linear(2, 4), nn.Linear(4, 3), 0.5
+        self.table = nn.Embedding(3, 3)
+        self.register_buffer("seen", torch.zeros(3))
+    def forward(self, x):
+        h = torch.relu(self.one(x))
+        if {branch}:
+            h = h * self.scale
+        found = self.two(h) + self.table(labels[:len(x)])
+        {tracking}
+        return found
+net = Net()
+params, w, v = list(net.parameters()), net.one.weight, net.two.bias
+""", "net(x)"),
+    "recurrent": ("net", """\
+net = nn.RNNCell(2, 3)
+params, w, v = list(net.parameters()), net.weight_ih, net.bias_hh
+""", "net(x, last[:len(x)])"),
+    "tied": ("net", """\
+net = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 3), nn.Sigmoid(), nn.Linear(3, 3))
+net[3].weight = net[1].weight
+params, w, v = list(net.parameters()), net[1].weight, net[3].bias
+""", "net(x)"),
+}
 
-class Script:
-    """One program: what is done in a round, where, and in which rounds."""
-
-    def __init__(self, seed):
-        draw = random.Random(seed)
-        self.params = [draw.choice(SHAPES) for _ in range(draw.randint(1, 3))]
-        self.inputs = [draw.choice(SHAPES) for _ in range(draw.randint(1, 3))]
-        self.optimizer = draw.choice(OPTIMIZERS)
-        self.rounds = draw.randint(14, 28)
-        self.zero = draw.choice(
-            ["after", "before", "middle", "zeros", "never"][: draw.randint(1, 5)]
-        )
-        self.numpy_inputs = draw.random() < 0.3
-        self.holds = draw.random() < 0.15  # everything is held until the step is over
-        wild = draw.random()
-        self.steps = [self.step(draw, wild) for _ in range(draw.randint(2, 10))]
-        self.events = [
-            self.when(draw, draw.choice(BETWEEN)) for _ in range(draw.randint(0, 3)) if wild > 0.3
-        ]
-
-    def step(self, draw, wild):
-        kind = draw.choices(
-            ["unary", "binary", "view", "scalar", "look", "write", "sum"],
-            [4, 6, 2, 3, 2 * wild, wild**2, 1],
-        )[0]
-        name = draw.choice(
-            {
-                "unary": UNARY,
-                "binary": BINARY,
-                "view": VIEWS,
-                "look": LOOKS,
-                "write": WRITES,
-                "scalar": BINARY,
-                "sum": ["sum", "mean"],
-            }[kind]
-        )
-        what = (
-            kind,
-            name,
-            draw.randrange(100),
-            draw.randrange(100),
-            draw.choice([0.5, -0.0, 2, 1.5]),
-        )
-        return self.when(draw, what)
-
-    def when(self, draw, what):
-        """Always, every few rounds, in one round, or by chance."""
-        kind = draw.choices(["always", "every", "once", "chance"], [9, 1, 3, 1])[0]
-        return what, kind, draw.randint(2, 5), draw.randint(0, self.rounds)
-
-
-def wanted(kind, number, place, k, chance):
-    return (
-        kind == "always"
-        or kind == "every"
-        and k % number == 0
-        or kind == "once"
-        and (k == place)
-        or kind == "chance"
-        and chance.random() < 0.3
-    )
-
-
-def fresh(shape, scale=1.0):
-    return torch.randn(shape) * scale
-
-
-class Program:
-    """A script while it runs."""
-
-    def __init__(self, script, log):
-        self.script, self.log, self.kept = script, log, []
-        self.chance = random.Random(7)
-        self.params = [fresh(shape, 0.3).requires_grad_() for shape in script.params]
-        self.arrays = [np.array(fresh(shape), dtype=np.float32) for shape in script.inputs]
-        self.inputs = [
-            torch.from_numpy(a) if script.numpy_inputs else torch.tensor(a) for a in self.arrays
-        ]
-        name, options = script.optimizer
-        self.opt = getattr(torch.optim, name)(self.params, lr=0.01, **options)
-
-    def run(self):
-        for k in range(self.script.rounds):
-            try:
-                self.round(k)
-            except (RuntimeError, ValueError, LookupError) as error:
-                self.log(type(error).__name__, str(error).splitlines()[0])
-                self.opt.zero_grad()
-        self.log(self.params, [p.grad for p in self.params], self.kept)
-        self.log([[name, value] for p in self.params for name, value in self.opt.state[p].items()])
-
-    def round(self, k):
-        script = self.script
-        if script.zero == "before":
-            self.opt.zero_grad()
-        loss, values = self.forward(k)
-        if not script.holds:
-            del values
-        if script.zero == "middle":
-            self.opt.zero_grad()
-        self.event(k, loss, 0)
+# Loops. A line @name is replaced by statements drawn from a table; ROUNDS by a number.
+LOOPS = {
+    "standard": (6, "opt", """\
+opt = torch.optim.@optimizer
+@schedule
+for k in range(ROUNDS):
+    try:
+        @zero before
+        @forward
+        loss = @loss
+        @zero middle
+        @events
+        @backward
+        @events
+        @clip
+        opt.step()
+        @step schedule
+        @events
+        @zero after
+    except Exception as error:
+        log.error(error)
+        opt.zero_grad()
+"""),
+    "closure": (1, "opt", """\
+opt = torch.optim.@optimizer
+for k in range(ROUNDS):
+    def closure():
+        opt.zero_grad()
+        @forward
+        loss = @loss
         loss.backward()
-        self.event(k, loss, 1)
-        self.opt.step()
-        self.event(k, loss, 2)
-        if script.zero == "after":
-            self.opt.zero_grad()
-        if script.zero == "zeros":
-            self.opt.zero_grad(set_to_none=False)
-
-    def forward(self, k):
-        values = [*self.params, *self.inputs]
-        for (kind, name, one, two, number), how, every, place in self.script.steps:
-            if wanted(how, every, place, k, self.chance):
-                getattr(self, kind)(values, name, one, two, number)
-        loss = values[-1].square().mean() if not values[-1].shape else values[-1].tanh().mean()
-        return loss + sum((p * p).sum() for p in self.params), values
-
-    def unary(self, values, name, one, two, number):
-        values.append(getattr(values[one % len(values)] * 0.3, name)())
-
-    def binary(self, values, name, one, two, number):
-        a, b = values[one % len(values)], values[-1 - two % min(3, len(values))]
-        values.append(
-            getattr(torch, name)(a, b).tanh() if one % 2 else getattr(torch, name)(a, b) * 0.5
-        )
-
-    def scalar(self, values, name, one, two, number):
-        a = values[-1 - one % min(3, len(values))]
-        values.append(a * number if name == "mul" else a + number if name == "add" else number - a)
-
-    def sum(self, values, name, one, two, number):
-        a = values[one % len(values)]
-        values.append(getattr(a, name)() if not a.shape or one % 2 else getattr(a, name)(0))
-
-    def view(self, values, name, one, two, number):
-        a = values[-1 - one % min(3, len(values))]
-        if name == "t":
-            a = a.t() if a.dim() < 3 else a
-        elif name == "flatten":
-            a = a.flatten()
-        elif name == "unsqueeze":
-            a = a.unsqueeze(0).squeeze(0)
-        elif name == "first":
-            a = a[0] if a.dim() else a
-        elif name == "expand":
-            a = a.expand(2, *a.shape).sum(0) if a.dim() < 2 else a
-        else:
-            a = a.reshape(-1).reshape(a.shape)
-        values.append(a)
-
-    def look(self, values, name, one, two, number):
-        a = values[-1 - one % min(4, len(values))]
-        log = self.log
-        if name == "item":
-            log(a.sum().item())
-        elif name == "print":
-            log(len(repr(a)) > 3)
-        elif name == "numpy":
-            log(a.detach().numpy().sum().item())
-        elif name == "detach":
-            values.append(a.detach() * 2 + a)
-        elif name == "data":
-            values.append(a.data + a)
-        elif name == "keep":
-            self.kept.append(a)
-        elif name == "shape":
-            log(tuple(a.shape), a.stride(), a.is_contiguous(), a.dtype is torch.float32)
-        elif name == "grad_fn":
-            log(type(a.grad_fn).__name__)
-        elif name == "bool":
-            if a.sum() > 0:
-                values.append(a * 0.9)
-        elif name == "version":
-            log(a._version)
-        elif name == "copy":
-            log(a.detach().clone())
-        else:
-            log(a.requires_grad, a.is_leaf)
-
-    def write(self, values, name, one, two, number):
-        a = values[-1 - one % min(3, len(values))]
-        x = self.inputs[two % len(self.inputs)]
-        if name == "add_":
-            a = a * 1
-            values.append(a.add_(number))
-        elif name == "mul_":
-            a.mul_(number)
-        elif name == "data.add_":
-            a.data.add_(0.01)
-        elif name == "index":
-            a[0] = number
-        elif name == "fill":
-            with torch.no_grad():
-                a.fill_(0.25)
-        elif name == "input.add_":
-            x.add_(0.01)
-        elif name == "input.data":
-            x.data = x.data * 0.99
-        else:
-            self.arrays[two % len(self.arrays)][...] *= 0.99
-
-    def event(self, k, loss, where):
-        for name, how, every, place in self.script.events:
-            if (every + place) % 3 == where and wanted(how, every, place, k, self.chance):
-                self.happen(name, k, loss)
-
-    def happen(self, name, k, loss):
-        p = self.params[k % len(self.params)]
-        g = self.opt.param_groups[0]
-        if name == "param.data":
-            p.data = p.data * 0.9
-        elif name == "param.add_":
-            with torch.no_grad():
-                p.add_(0.01)
-        elif name == "lr":
-            g["lr"] *= 0.9
-        elif name == "momentum" and "momentum" in g:
-            g["momentum"] = 0.3
-        elif name == "eval":
-            with torch.no_grad():
-                self.log((p * 2).sum().item(), (loss * 2).sum())
-        elif name == "raise":
-            raise ValueError("on purpose")
-        elif name == "load":
-            self.opt.load_state_dict(self.opt.state_dict())
-        elif name == "random":
-            self.log(torch.rand(2))
-        elif name == "backward":
-            loss.backward(retain_graph=k % 2 == 0)
-        elif name == "hook":
-            loss.register_hook(lambda gradient: gradient * 0.5)
-        elif name == "swap":
-            self.inputs[0] = self.inputs[0] + 0.1
-        elif name == "grad.none":
+        return loss
+    try:
+        loss = opt.step(closure)
+        @events
+    except Exception as error:
+        log.error(error)
+"""),
+    "adversaries": (1.5, "opt random", """\
+judge = nn.Sequential(nn.Linear(3, 4), nn.LeakyReLU(0.2), nn.Linear(4, 1))
+opt = torch.optim.@optimizer
+other = torch.optim.Adam(judge.parameters(), lr=0.01, eps=1e-2)
+for k in range(ROUNDS):
+    try:
+        @forward
+        other.zero_grad()
+        r = F.softplus(-judge(y)).mean() + F.softplus(judge(h.detach().to(y.dtype))).mean()
+        r.backward()
+        @events
+        other.step()
+        opt.zero_grad()
+        loss = F.softplus(-judge(h.to(y.dtype))).mean() + 0.1 * @loss
+        loss.backward()
+        @events
+        opt.step()
+        log(r.item(), loss)
+    except Exception as error:
+        log.error(error)
+        opt.zero_grad()
+"""),
+    "accumulation": (1.5, "opt", """\
+opt = torch.optim.@optimizer
+for k in range(ROUNDS):
+    try:
+        for part in range(micro):
+            @forward
+            loss = (@loss) / micro
+            @backward
+            @events
+        @clip
+        opt.step()
+        @events
+        opt.zero_grad()
+    except Exception as error:
+        log.error(error)
+        opt.zero_grad()
+"""),
+    "two on one graph": (1, "opt", """\
+opt = torch.optim.@optimizer
+other = torch.optim.Adagrad(params[:1], lr=0.01, eps=1e-2)
+for k in range(ROUNDS):
+    try:
+        @forward
+        loss = @loss
+        opt.zero_grad()
+        other.zero_grad()
+        @backward
+        @events
+        opt.step()
+        other.step()
+        @events
+    except Exception as error:
+        log.error(error)
+        opt.zero_grad()
+"""),
+    "by hand": (2, "", """\
+for k in range(ROUNDS):
+    try:
+        @forward
+        loss = @loss
+        @events
+        @backward
+        @events
+        @update
+        @events
+    except Exception as error:
+        log.error(error)
+        for p in params:
             p.grad = None
-        elif p.grad is not None:
-            if name == "grad.mul_":
-                p.grad.mul_(0.5)
-            elif name == "grad.assign":
-                p.grad = p.grad * 0.5
+"""),
+    "autograd.grad": (1, "", """\
+for k in range(ROUNDS):
+    try:
+        @forward
+        loss = @loss
+        @events
+        grads = torch.autograd.grad(loss, params, allow_unused=True)
+        with torch.no_grad():
+            for p, grad in zip(params, grads):
+                if grad is not None:
+                    p.sub_(0.05 * grad)
+        @events
+    except Exception as error:
+        log.error(error)
+"""),
+    "derivatives": (1, "opt", """\
+opt = torch.optim.@optimizer
+for k in range(ROUNDS):
+    try:
+        @forward
+        slope, = torch.autograd.grad(h.tanh().sum(), v, create_graph=True, allow_unused=True)
+        loss = (@loss) + (0 if slope is None else (slope ** 2).mean())
+        @events
+        opt.zero_grad()
+        loss.backward()
+        @events
+        opt.step()
+        @events
+    except Exception as error:
+        log.error(error)
+        opt.zero_grad()
+"""),
+    "loader": (1.5, "opt random", """\
+from kkori.utils.data import DataLoader, TensorDataset
+opt = torch.optim.@optimizer
+loader = DataLoader(TensorDataset(data, target, labels), batch_size=micro + 2, shuffle=True)
+scheduler = torch.optim.lr_scheduler.ExponentialLR(opt, 0.9)
+k = 0
+for epoch in range(ROUNDS // 2):
+    total = 0
+    for x, y, t in loader:
+        k += 1
+        try:
+            @forward without feed
+            loss = @loss
+            @backward
+            opt.step()
+            @events
+            opt.zero_grad()
+            total += loss.item() * len(x)
+        except Exception as error:
+            log.error(error)
+            opt.zero_grad()
+    log(total)
+    scheduler.step()
+"""),
+    "function": (1.5, "opt", """\
+opt = torch.optim.@optimizer
+def train(k, x, y, t):
+    @forward without feed
+    loss = @loss
+    opt.zero_grad()
+    @backward
+    @events
+    opt.step()
+    return h, loss
+for k in range(ROUNDS):
+    try:
+        @feed
+        h, loss = train(k, x, y, t)
+        @events
+    except Exception as error:
+        log.error(error)
+"""),
+    "inference": (0.5, "opt", """\
+opt = torch.optim.@optimizer
+for k in range(ROUNDS):
+    try:
+        with torch.no_grad():
+            @forward
+            log((@loss).item())
+        @forward
+        loss = @loss
+        loss.backward()
+        opt.step()
+        for _ in range(k % 3):
+            with torch.no_grad():
+                loss = @loss
+                kept.append(loss)
+        @events
+        opt.zero_grad()
+    except Exception as error:
+        log.error(error)
+        opt.zero_grad()
+"""),
+    "growing": (0.5, "opt", """\
+opt = torch.optim.@optimizer
+total = 0
+for k in range(ROUNDS):
+    try:
+        @forward
+        loss = @loss
+        total = total + loss
+        if k % micro == 0:
+            opt.zero_grad()
+            total.backward()
+            total = 0
+            opt.step()
+        @events
+    except Exception as error:
+        log.error(error)
+        total = 0
+"""),
+}
+
+THREADS = """\
+setting_up = threading.Lock()
+def train(seed, log):
+    chance = random.Random(seed)
+    with setting_up:
+        torch.manual_seed(seed)
+        @setup
+    @loop
+    log(params, kept)
+    log.count()
+logs = [Log() for _ in range(3)]
+threads = [threading.Thread(target=train, args=(number, one)) for number, one in enumerate(logs)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+for one in logs:
+    log.add(one.seen)
+"""
+
+END = """\
+log.count()
+log(params, [p.grad for p in params], [p.is_leaf for p in params])
+log(kept, last, data)
+log.alive(*refs)
+if kept and isinstance(kept[-1], torch.Tensor):
+    log.tail(kept[-1])
+    log.shared(kept[-1], *params)
+"""
+
+
+class Writer:
+    """Draws one program."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.seed = seed
+        self.steady = self.random.random() < 0.6  # most rounds are alike
+        self.rounds = self.random.choice([14, 16, 20, 30] if self.steady else [8, 10, 12, 25])
+        self.wild = self.random.random()
+        self.has: set[str] = set()
+
+    def program(self) -> str:
+        """The whole program."""
+        threads = self.random.random() < 0.05
+        setup, loop = self.setup(threads), self.loop()
+        body = setup + loop + END
+        if threads:
+            place = {"setup": setup, "loop": loop}
+            body = "from watch import Log\n" + "".join(
+                indented(place[line.strip()[1:]], line) if line.strip().startswith("@") else line
+                for line in THREADS.splitlines(True))
+        elif self.random.random() < 0.5:
+            body = "def main():\n" + indented(body + "log(h, loss)\n", "    ") + "main()\n"
+        default = "" if self.random.random() < 0.7 else "torch.set_default_dtype(torch.float64)\n"
+        end = "" if threads else "log(torch.rand(2), chance.random(), torch.is_grad_enabled())\n"
+        return BEGINNING.replace("SEED", str(self.seed)) + default + body + end
+
+    def setup(self, threads: bool) -> str:
+        """Data and model."""
+        may = {"net"} | (set() if threads else {"random"}) | (
+            {"rare"} if self.random.random() < 0.6 and not self.steady else set())
+        names = [name for name in MODELS if may.issuperset(MODELS[name][0].split())]
+        has, model, self.forward_start = MODELS[self.random.choice(names)]
+        self.has = may - {"net"} | {*has.split()}
+        self.feed = self.statement(FEEDS)
+        model = model.replace("{norm}", self.random.choice(["LayerNorm", "BatchNorm1d"]))
+        model = model.replace("{branch}", self.random.choice(
+            ["self.training", "h.sum() > 1", "len(x) > 4", "h.mean().item() > 0.2"]))
+        model = model.replace("{tracking}", self.random.choice(
+            ["pass", "self.seen += found.detach().mean(0)", "self.last = found",
+             "self.seen = found.detach().mean(0)"]))
+        setup = DATA.replace("{n}", str(self.random.randint(4, 9))).replace(
+            "{m}", str(self.random.randint(2, 3)))
+        return setup + model
+
+    def loop(self) -> str:
+        """The training loop."""
+        able = {name: loop for name, loop in LOOPS.items()
+                if "random" not in loop[1] or "random" in self.has}
+        name = self.random.choices(list(able), [loop[0] for loop in able.values()])[0]
+        self.has |= {*able[name][1].split()}
+        self.zero = self.random.choice(["before", "middle", "after"] + (
+            [] if self.steady else ["never", "zeros"]))
+        self.clip = "" if self.steady else self.choose(CLIPPING)
+        self.all_used = self.random.random() < (0.95 if self.steady else 0.6)  # by the loss
+        self.scheduled = self.random.random() < 0.2
+        self.forward_text = self.forward()
+        return "".join(self.expand(able[name][2]))
+
+    def expand(self, text: str) -> Iterator[str]:
+        """The lines of a loop, with statements in place of ``@names``."""
+        for line in text.replace("ROUNDS", str(self.rounds)).splitlines(True):
+            head, mark, name = line.rstrip("\n").partition("@")
+            if not mark:
+                yield line
+            elif head.strip():  # an expression in a line
+                word = name.split(")")[0]
+                table = {"loss": LOSSES, "optimizer": OPTIMIZERS}[word]
+                found = self.fill(self.choose(table)).strip().replace("PARAMS", "params")
+                if word == "loss" and self.all_used:
+                    found += " + " + ALL
+                yield head + found + name[len(word):] + "\n"
             else:
-                self.kept.append(p.grad)
+                yield indented(self.lines(name), head)
+
+    def lines(self, name: str) -> str:
+        """What stands for ``@name``."""
+        zero = "opt.zero_grad(set_to_none=False)" if self.zero == "zeros" else "opt.zero_grad()"
+        place = "after" if self.zero == "zeros" else self.zero
+        return {"forward": lambda: self.feed + self.forward_text,
+                "feed": lambda: self.feed, "forward without feed": lambda: self.forward_text,
+                "events": self.events, "clip": lambda: self.clip,
+                "backward": lambda: self.random.choice(BACKWARD[:9 if self.steady else None]),
+                "update": lambda: self.choose(UPDATES),
+                "schedule": lambda: "scheduler = torch.optim.lr_scheduler.StepLR(opt, 3, 0.7)"
+                if self.scheduled else "",
+                "step schedule": lambda: "scheduler.step()" if self.scheduled else "",
+                }.get(name, lambda: zero if name == f"zero {place}" else "")()
+
+    def forward(self) -> str:
+        """A forward pass: what every round begins with, then what was drawn."""
+        found = [f"h = {self.forward_start}\n", START]
+        tables = [COMPUTE, VIEWS, LOOKS, WRITES, ERRORS]
+        wild = self.wild
+        weights = [10, 2, 4 * wild, 2 * wild ** 2, wild ** 2]
+        for _ in range(self.random.randint(1, 12)):
+            table = self.random.choices(tables, weights)[0]
+            text = self.fill(self.statement(table) if isinstance(table, dict)
+                             else self.choose(table))
+            often = [0.1, 0.5, 1, 1, 1] if self.steady else [0.15, 0.2, 0.6, 0.4, 0.95]
+            found.append(self.sometimes(text, often[tables.index(table)], CONDITIONS))
+        return "".join(found)
+
+    def events(self) -> str:
+        """What happens around backward() and step()."""
+        found = ""
+        for _ in range(self.random.choice([0, 0, 0, 1, 1, 2]) if self.wild > 0.1 else 0):
+            text = self.fill(self.statement(EVENTS))
+            found += self.sometimes(text, 1 if self.steady else 0.8, AFTERWARDS)
+        return found
+
+    def sometimes(self, text: str, probability: float, conditions: list[str]) -> str:
+        """`text`, in some rounds only with this probability."""
+        if self.random.random() > probability:
+            return text
+        first = conditions.index("k == {round}")
+        condition = self.fill(self.random.choice(
+            conditions[first:first + 3] if self.steady else conditions))
+        return f"if {condition}:\n" + indented(text, "    ")
+
+    def statement(self, table: dict[str, str]) -> str:
+        """One statement of those that this program can have."""
+        return self.random.choice([text for need, group in table.items()
+                                   if self.has.issuperset(need.split())
+                                   for text in parts(group)])
+
+    def choose(self, table: str) -> str:
+        return self.random.choice(list(parts(table)))
+
+    def fill(self, text: str) -> str:
+        """`text` with names drawn."""
+        return BLANK.sub(lambda found: self.name(found[1]), text)
+
+    def name(self, kind: str) -> str:
+        if kind == "round":
+            return str(self.random.randint(self.rounds // 3, self.rounds))
+        return self.random.choice(NAMES[kind])
+
+
+def parts(table: str) -> Iterator[str]:
+    """The statements in a table."""
+    for paragraph in table.rstrip("\n").split("\n\n"):
+        if paragraph.startswith("# each\n"):
+            yield from (line + "\n" for line in paragraph.splitlines()[1:])
+        else:
+            yield paragraph + "\n"
+
+
+def indented(text: str, by: str) -> str:
+    by = by[:len(by) - len(by.lstrip())]
+    return "".join(by + line for line in text.splitlines(True)) + (
+        "" if not text or text.endswith("\n") else "\n")
+
+
+def program(seed: int) -> str:
+    """The program of a seed, as source text."""
+    return Writer(seed).program()
