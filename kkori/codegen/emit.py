@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from kkori.codegen.forms import Form, columns, point, rows, tile_of
 from kkori.codegen.graph import Value
 from kkori.codegen.scalars import Unsupported
-from kkori.codegen.schedule import COST, FEW, Address, Nest, outer_address, own_address, reads, real
+from kkori.codegen.schedule import COST, FEW, Address, Nest, outer_address, own_address, reads
 from kkori.codegen.target import Target
 from kkori.codegen.writer import Axis, Buffers
 
@@ -81,7 +81,7 @@ def emit_nest(name: str, nest: Nest, stored: set[Value], buffers: Buffers,
 def lanes_of(nest: Nest, out: list[str], over: list[str], lengths: dict[str, int],
              accesses: list[Access], width: int) -> str:
     """The axis that gets the lanes; that of the sums where some of them have no other."""
-    if nest.out and any(real(value.shape) == () for value in nest.sums):
+    if nest.at_once:
         return over[0]
     return max((*out, *over), default="",
                key=lambda axis: score(axis, lengths, accesses, width))

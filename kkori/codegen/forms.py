@@ -78,6 +78,15 @@ def blocks(form: Form, start: str, step: int, inside: list[str], at: str, level0
             f"  br label %{head}", f"{done}:"]
 
 
+def straight(form: Form, inside: list[str], level0: list[str],
+             carried: Sequence[Carried]) -> list[str]:
+    """The same for a single turn."""
+    entry, body = form.label("enter"), form.label("body")
+    return [f"  br label %{entry}", f"{entry}:", *level0, f"  br label %{body}", f"{body}:",
+            *(f"  {name} = phi {kind} [ {first}, %{entry} ]" for kind, name, first, _ in carried),
+            *inside]
+
+
 def parts(length: int, width: int, vectors: int) -> list[tuple[int, int, int, int]]:
     """How a loop of known length is cut: (first, last, vectors, live lanes) of each part."""
     found, first = [], 0
@@ -121,13 +130,14 @@ def columns(form: Form, sums: list[Value], maps: list[Value], vectors: int,
     width, length = form.width, form.lengths[form.column]
     lines: list[str] = []
     start, rest = "%begin", length % (vectors * width)
+    once = rest == length  # nobody cuts so short a loop
     running = {(total, k): splat(NEUTRAL[total.attr[0]], total.dtype, width)
                for total in totals for k in range(vectors)}
     if length >= vectors * width:
         lines, start = columns_block(form, sums, maps, start, [width] * vectors, running)
     if rest:
         live = [min(width, rest - first) for first in range(0, rest, width)]
-        lines += columns_block(form, sums, maps, start, live, running, True)[0]
+        lines += columns_block(form, sums, maps, start, live, running, True, once)[0]
     return lines + add_up(form, running)
 
 
@@ -157,17 +167,19 @@ Running = dict[tuple[Value, int], str]  # partial totals, one for each vector of
 
 
 def columns_block(form: Form, sums: list[Value], maps: list[Value], start: str, live: list[int],
-                  running: Running, last: bool = False) -> tuple[list[str], str]:
-    """One loop over blocks of vectors of columns, from `start`; and where it ends."""
+                  running: Running, last: bool = False,
+                  once: bool = False) -> tuple[list[str], str]:
+    """One loop over blocks of vectors of columns, from `start`, and where it ends; no loop for
+    what is done `once`."""
     writer = form.writer()
     code, width = writer.code, form.width
-    at = code.name("j")
+    at = "0" if once else code.name("j")
     tiles = [at if k == 0 else code.put(1, f"add i64 {at}, {k * width}") for k in range(len(live))]
     axes = [{form.column: Axis(index, 1, width, some)}
             for index, some in zip(tiles, live, strict=True)]
     inner = columns_inner(form, writer, sums, axes) if sums else []
     writer.floor = 3
-    carried: list[Carried] = []
+    taken: dict[tuple[Value, int], Carried] = {}
     for number, axis in enumerate(axes):
         writer.axes.update(axis)
         for value in sums:
@@ -175,12 +187,16 @@ def columns_block(form: Form, sums: list[Value], maps: list[Value], start: str, 
             writer.store(value, writer.finished[value, writer.places(where)], where, 3)
         for value in maps:
             finish(writer, value)
-        carried += [take_in(form, writer, total, number, running)
-                    for total, k in running if k == number]
+        taken.update({(total, k): take_in(form, writer, total, k, running)
+                      for total, k in running if k == number})
     inside = [*code.take(1), *inner, *code.take(3)]
     level0 = code.take(0)
     form.close(writer)
-    return blocks(form, start, len(live) * width, inside, at, level0, last, carried), at
+    if once:
+        running.update({key: carried[3] for key, carried in taken.items()})
+        return straight(form, inside, level0, list(taken.values())), at
+    return blocks(form, start, len(live) * width, inside, at, level0, last,
+                  list(taken.values())), at
 
 
 def take_in(form: Form, writer: Writer, total: Value, number: int, running: Running) -> Carried:

@@ -134,12 +134,13 @@ def read_before(target: Value, value: Value, nest: Nest, schedule: Plan) -> bool
     """Whether `value`'s own nest reads each number of `target` before `value` overwrites it.
 
     Its loops read a number at the address where it is written, before or as that is done; a number
-    that has been read stays in a register. What follows the loops may read anything before.
+    that has been read stays in a register. What precedes may read anything: the loops for single
+    numbers, sums that are done at once for all.
     """
     where, group = own_address(value), nest.maps
     if value in nest.last:
         group = nest.last
-    elif not reads_at(target, nest.sums, where, schedule) or any(
+    elif not nest.at_once and not reads_at(target, nest.sums, where, schedule) or any(
             need is target for user in (*nest.totals, *nest.last)
             for need, _ in reads(user, schedule.stored)):
         return False

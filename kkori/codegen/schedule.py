@@ -58,8 +58,13 @@ class Nest:
 
     @property
     def loops(self) -> bool:
-        """Whether there are loops at all: single numbers need none."""
-        return bool(self.out or self.over)
+        """Whether there are loops at all: a few numbers need none."""
+        return bool(self.over) or prod(self.out) > FEW
+
+    @property
+    def at_once(self) -> bool:
+        """Whether sums of the inner loops alone stand beside others: all are done in one go."""
+        return bool(self.out) and any(real(value.shape) == () for value in self.sums)
 
 
 class Call:

@@ -20,10 +20,10 @@ from kkori.codegen.assemble import compile_text
 from kkori.codegen.driver import CONTEXT
 from kkori.codegen.emit import Unsupported
 from kkori.codegen.graph import Graph, Value, check
+from kkori.codegen.lowering import Program, lower
 from kkori.codegen.native import Native
 from kkori.codegen.placement import Wanted, place, place_inputs, settle, wanted
 from kkori.codegen.products import is_own
-from kkori.codegen.rules import Program, lower
 from kkori.codegen.schedule import Plan, base, plan
 from kkori.codegen.target import Target, current
 from kkori.codegen.writer import Buffers
