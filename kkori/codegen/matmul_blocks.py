@@ -24,8 +24,9 @@ __all__ = ["MULTIPLY", "PACK", "WORDS", "Blocks", "emit_blocks", "panel_items",
 
 PACK, MULTIPLY = "pack", "multiply"
 POINTERS = ("a", "b", "c", "panels", "strips")
-WORDS = (*POINTERS, "m", "n", "k", "lda", "ldb", "ldc", "block", "accumulate", "strips_step",
-         "pack_parts", "row_parts", "column_parts")
+PLACES = ("lda", "ldb", "ldc", "accumulate")
+SIZES = ("m", "n", "k", "block", "strips_step", "pack_parts", "row_parts", "column_parts")
+WORDS = (*POINTERS, *PLACES, *SIZES)
 KERNEL = (("a", PTR), ("b", PTR), ("c", PTR), ("ldc", I64), ("k", I64), ("add", I64))
 COPY = (("source", PTR), ("stride", I64), ("lines", I64), ("k", I64), ("target", PTR))
 EDGE = (("tile", PTR), ("c", PTR), ("ldc", I64), ("rows", I64), ("columns", I64), ("add", I64))

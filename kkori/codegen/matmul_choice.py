@@ -1,9 +1,9 @@
 """Which products of arrays leave NumPy: large ones, once enough were seen to pay for a compiler.
 
-A product of one kind (type, and how both sides lie) is compiled when NumPy has done as much work of
-that kind as compiling costs. So a program is at most twice as slow as without, and only for the
-first tenth of a second; and as work is counted, not timed, a program that is run again gives the
-same bits. Without llvmlite, and with ``KKORI_EAGER=1``, everything stays with NumPy.
+A kind of product (element type, and how both sides lie) is compiled when NumPy has done as much
+work of that kind as compiling costs. So a program is at most twice as slow as without, and only for
+the first tenth of a second; and as work is counted, not timed, a program that is run again gives
+the same bits. Without llvmlite, and with ``KKORI_EAGER=1``, everything stays with NumPy.
 
 This file imports nothing of the compiler before it is needed.
 """
@@ -16,20 +16,23 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["batch", "fits", "product"]
+__all__ = ["Kind", "batch", "columns_compact", "kind_of", "product"]
 
-LEAST = 1 << 22  # multiply-adds from which packing pays, about 160 in each direction
-NARROW = 24  # a side below this is better served by kernels that pack less
+# From how many multiply-adds, and with which smallest side, own kernels are better in themselves.
+LARGE = 1 << 22, 24
+# The same once they are in use. The threads of NumPy's library look for more work for 26 ms after
+# each product, and take the processor from ours: it is better not to call them in between.
+BESIDE = 1 << 20, 8
 # Multiply-adds that NumPy does in about 80 ms on two cores: what LLVM costs to load and to use.
 WARM_UP = 1 << 33
+SCALARS = {"f": "float", "d": "double"}
 
-_seen: dict[Any, int] = {}  # multiply-adds by kind
-_state: dict[str, Any] = {"off": bool(os.environ.get("KKORI_EAGER")), "compiled": None}
+Kind = tuple[str, bool, bool]  # scalar; whether columns of A, and rows of B, lie in one piece each
 
-
-def fits(m: int, n: int, k: int) -> bool:
-    """Whether a product is large enough, and has no narrow side."""
-    return m * n * k >= LEAST and min(m, n, k) >= NARROW
+_off = bool(os.environ.get("KKORI_EAGER"))
+_sizes = [LARGE]  # the last one counts
+_seen: dict[Kind, int] = {}  # multiply-adds
+_own: dict[Kind, Callable[[Any, Any, Any], Any]] = {}
 
 
 def product(a: Any, b: Any, out: Any = None) -> Any:
@@ -37,19 +40,15 @@ def product(a: Any, b: Any, out: Any = None) -> Any:
 
     `out` is row-major and overlaps neither.
     """
-    if _state["off"] or not suited(a, b):
+    if not suited(a, b):
         return np.dot(a, b, out=out)
-    kind = a.dtype.char, a.strides[0] < a.strides[1], b.strides[0] < b.strides[1]
-    seen = _seen.get(kind, 0)
-    if seen < WARM_UP:
-        _seen[kind] = seen + a.size * b.shape[1]
-        return np.dot(a, b, out=out)
-    return (_state["compiled"] or compiled())(a, b, out)
+    kind = kind_of(a, b)
+    return (_own.get(kind) or counted(kind, a.size * b.shape[1]))(a, b, out)
 
 
 def batch(a: Any, b: Any) -> Any:
     """``np.matmul`` of two batches of matrices: one by one where each is large."""
-    if _state["off"] or len(a) != len(b) or not len(a) or not suited(a[0], b[0]):
+    if len(a) != len(b) or not len(a) or not suited(a[0], b[0]):
         return np.matmul(a, b)
     out = np.empty((len(a), a.shape[1], b.shape[2]), a.dtype)
     for one, other, place in zip(a, b, out, strict=True):
@@ -59,20 +58,36 @@ def batch(a: Any, b: Any) -> Any:
 
 def suited(a: Any, b: Any) -> bool:
     """Whether own kernels may be better: two large matrices of one floating type."""
-    if a.ndim != 2 or b.ndim != 2 or a.__class__ is not np.ndarray or a.dtype != b.dtype:
+    if _off or a.ndim != 2 or b.ndim != 2 or a.__class__ is not np.ndarray:
         return False
-    return (a.dtype.char in "fd" and a.shape[1] == b.shape[0]
-            and fits(a.shape[0], b.shape[1], a.shape[1]))
+    (m, k), (rows, n), (least, narrow) = a.shape, b.shape, _sizes[-1]
+    return (m * n * k >= least and min(m, n, k) >= narrow and k == rows and a.dtype == b.dtype
+            and a.dtype.char in SCALARS and a.dtype.isnative)
 
 
-def compiled() -> Callable[[Any, Any, Any], Any]:
-    """The compiler's product; NumPy's, from now on, where there is no compiler."""
-    try:
-        from kkori.codegen.matmul_large import multiply
-        from kkori.codegen.toolchain import binding
-        binding()
-    except (ImportError, RuntimeError, OSError):
-        _state["off"] = True
+def kind_of(a: Any, b: Any) -> Kind:
+    """Which code multiplies two matrices."""
+    return SCALARS[a.dtype.char], columns_compact(a), not columns_compact(b)
+
+
+def columns_compact(array: Any) -> bool:
+    """Whether columns lie in one piece each, and rows do not."""
+    near, (down, across) = array.itemsize, array.strides
+    return bool(down == near != across and across % near == 0 and array.flags.aligned)
+
+
+def counted(kind: Kind, work: int) -> Callable[[Any, Any, Any], Any]:
+    """NumPy's product for now, or own kernels if their time has come."""
+    seen = _seen.get(kind, 0)
+    if seen < WARM_UP:
+        _seen[kind] = seen + work
         return np.dot
-    _state["compiled"] = multiply
-    return multiply
+    try:
+        from kkori.codegen.matmul_large import prepared
+        own = prepared(kind)
+    except (ImportError, RuntimeError, OSError):  # no llvmlite, or memory may not be executed
+        own = None
+    if own is not None:
+        _sizes.append(BESIDE)
+    _own[kind] = own or np.dot
+    return _own[kind]

@@ -1,6 +1,6 @@
 """Large matrix products of arrays: own blocked kernels, shared by the pool's threads.
 
-``multiply(a, b)`` is ``np.dot(a, b)`` for two large matrices of one floating type. NumPy's library
+``prepared(kind_of(a, b))(a, b)`` is ``np.dot(a, b)`` for two large matrices. NumPy's library
 chooses its kernels by the processor names it knew when it was built; on newer ones it may take
 those of an older generation, at half the speed. Code here is made for the processor it runs on.
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,71 +26,51 @@ from kkori.codegen.matmul_blocks import (
     strip_items,
     tile_for,
 )
-from kkori.codegen.matmul_choice import suited
+from kkori.codegen.matmul_choice import Kind, columns_compact
 from kkori.codegen.pool import MOST_WORKERS, default_pool
 from kkori.codegen.target import Target, current
 from kkori.codegen.text import Module
 from kkori.core.threads import get_num_threads
 
-__all__ = ["Packed", "Variant", "multiply", "prepared", "variant_of"]
+__all__ = ["Packed", "prepared"]
 
-SCALARS = {"f": "float", "d": "double"}
 FAMILIES = ("avx512", "avx2")  # elsewhere a system's own library is likely to be better
 SLAB_STEPS = 4096  # of k
 PANELS_BYTES = 32 << 20  # of packed columns
 BLOCK_BYTES = 1536  # of one line of a block of k
 STRIPS_BYTES = 384 << 10  # of packed rows, in the second cache level
 CHUNKS = 4  # a thread: one that is late leaves work to the others
+SHARED = 1 << 19  # multiply-adds from which a thread is worth waking
 CACHE_LINE = 64
-
-Variant = tuple[str, bool, bool]  # scalar, and whether A and B lie side by side (see `Blocks`)
+CONTEXT = ctypes.c_int64 * len(WORDS)
 
 _kept: list[np.ndarray] = []  # memory for packed operands
-
-
-def variant_of(a: Any, b: Any) -> Variant | None:
-    """Which code multiplies two matrices; None where there is none."""
-    scalar = SCALARS.get(a.dtype.char) if a.dtype.isnative else None
-    return (scalar, _columns_compact(a), not _columns_compact(b)) if scalar else None
-
-
-def _columns_compact(array: Any) -> bool:
-    """Whether columns lie in one piece each, and rows do not."""
-    near, (down, across) = array.itemsize, array.strides
-    return bool(down == near != across and across % near == 0 and array.flags.aligned)
 
 
 def _compact(array: Any) -> Any:
     """The array if its rows or columns lie in one piece each, else a copy."""
     near, (down, across) = array.itemsize, array.strides
-    if _columns_compact(array) or (across == near and down % near == 0 and array.flags.aligned):
+    if columns_compact(array) or (across == near and down % near == 0 and array.flags.aligned):
         return array
     return np.ascontiguousarray(array)
 
 
 @functools.cache
-def prepared(variant: Variant, target: Target | None = None) -> Packed | None:
-    """The compiled product of a variant; None on machines that have better libraries.
+def prepared(kind: Kind, target: Target | None = None) -> Packed | None:
+    """The compiled product of a kind; None on machines that have better libraries.
 
     Raises `MissingToolchain`.
     """
     target = target or current()
-    return Packed(variant, target) if target.name in FAMILIES else None
-
-
-def multiply(a: Any, b: Any, out: Any = None) -> Any:
-    """``np.dot(a, b)``, by own kernels where they fit; `out` is row-major and overlaps neither."""
-    variant = variant_of(a, b) if suited(a, b) else None
-    packed = prepared(variant) if variant else None
-    return np.dot(a, b, out=out) if packed is None else packed(a, b, out)
+    return Packed(kind, target) if target.name in FAMILIES else None
 
 
 class Packed:
-    """One variant, compiled; calling it multiplies two matrices that it fits."""
+    """One kind of product, compiled; calling it multiplies two matrices of that kind."""
 
-    def __init__(self, variant: Variant, target: Target) -> None:
-        self.blocks, self.target = Blocks(*variant, *tile_for(target)), target
-        self.item = 4 if variant[0] == "float" else 8
+    def __init__(self, kind: Kind, target: Target) -> None:
+        self.blocks, self.target = Blocks(*kind, *tile_for(target)), target
+        self.item = 4 if kind[0] == "float" else 8
         self.width = self.blocks.width(target)
         module = Module(target)
         emit_blocks(module, self.blocks)
@@ -118,54 +98,63 @@ class Packed:
 
     def slab(self, a: Any, b: Any, c: Any, accumulate: bool) -> None:
         """Two regions of the pool: pack B, then multiply."""
-        (m, k), n = a.shape, b.shape[1]
+        (m, k), n, item = a.shape, b.shape[1], self.item
         threads = min(get_num_threads(), MOST_WORKERS + 1)
-        words = self.division(m, n, k, threads)
-        panels, strips, memory = self.memory(words, n, k, threads)
-        words.update(
-            a=address(a), b=address(b), c=address(c), panels=panels, strips=strips, m=m, n=n, k=k,
-            lda=a.strides[self.blocks.left_side_by_side] // self.item,
-            ldb=b.strides[not self.blocks.right_side_by_side] // self.item,
-            ldc=c.strides[0] // self.item, accumulate=int(accumulate))
-        context = (ctypes.c_int64 * len(WORDS))(*(words[word] for word in WORDS))
+        layout = layout_of(self.blocks, self.target, m, n, k, threads)
+        memory = _memory(layout.bytes)
+        panels = _lines(address(memory))
+        context = CONTEXT(
+            address(a), address(b), address(c), panels, panels + layout.strips,
+            a.strides[self.blocks.left_side_by_side] // item,
+            b.strides[not self.blocks.right_side_by_side] // item,
+            c.strides[0] // item, accumulate, *layout.sizes)
         pool, place = default_pool(threads), ctypes.addressof(context)
-        pool.run(self.code[PACK], place, words["pack_parts"])
-        pool.run(self.code[MULTIPLY], place, words["row_parts"] * words["column_parts"])
+        pool.run(self.code[PACK], place, layout.pack_chunks)
+        pool.run(self.code[MULTIPLY], place, layout.chunks)
         _kept[:] = [memory]
 
-    def division(self, m: int, n: int, k: int, threads: int) -> dict[str, int]:
-        """How the work is cut: steps of k in equal blocks, rows for the cache, chunks for threads.
 
-        Columns are cut where rows alone give too few chunks.
-        """
-        block = _equal(k, BLOCK_BYTES // self.item)
-        rows, strips = self.blocks.rows, -(-m // self.blocks.rows)
-        row_parts = -(-strips // (STRIPS_BYTES // (block * self.item * rows)))
-        if row_parts > 1:
-            row_parts = min(strips, -(-row_parts // threads) * threads)
-        panels = -(-n // self.width)
-        wanted = 1 if threads == 1 else -(-CHUNKS * threads // row_parts)
-        step = strip_items(self.blocks, self.target, -(-strips // row_parts) * rows, block)
-        return {"block": block, "row_parts": row_parts, "column_parts": min(wanted, panels),
-                "pack_parts": 1 if threads == 1 else min(CHUNKS * threads, panels),
-                "strips_step": _lines(step * self.item)}
+class Layout(NamedTuple):
+    """How a slab's work and memory are cut."""
 
-    def memory(self, words: dict[str, int], n: int, k: int,
-               threads: int) -> tuple[int, int, np.ndarray]:
-        """Addresses of panels and strips, and the memory they lie in.
+    sizes: tuple[int, ...]  # the words `SIZES` of the context
+    pack_chunks: int
+    chunks: int
+    strips: int  # where strips begin, in bytes after the panels
+    bytes: int
 
-        It is taken away from where it is kept: two Python threads may multiply at once.
-        """
-        size = _lines(-(-n // self.width) * panel_items(self.blocks, self.target, k) * self.item)
-        wanted = size + threads * words["strips_step"] + CACHE_LINE
-        try:
-            memory = _kept.pop()
-        except IndexError:
-            memory = np.empty(wanted, np.uint8)
-        if memory.size < wanted:
-            memory = np.empty(wanted, np.uint8)
-        start = _lines(address(memory))
-        return start, start + size, memory
+
+@functools.lru_cache(256)
+def layout_of(blocks: Blocks, target: Target, m: int, n: int, k: int, threads: int) -> Layout:
+    """Steps of k in equal blocks, rows for the second cache level, chunks for threads.
+
+    Columns are cut where rows alone give too few chunks.
+    """
+    item = 4 if blocks.scalar == "float" else 8
+    block, height = _equal(k, BLOCK_BYTES // item), blocks.rows
+    strips, panels = -(-m // height), -(-n // blocks.width(target))
+    hands = threads if m * n * k >= SHARED else 1
+    rows = -(-strips // max(1, STRIPS_BYTES // (block * item * height)))
+    if rows > 1:
+        rows = min(strips, -(-rows // hands) * hands)
+    columns = 1 if hands == 1 else min(panels, -(-CHUNKS * hands // rows))
+    pack = 1 if hands == 1 else min(panels, CHUNKS * hands)
+    step = _lines(strip_items(blocks, target, -(-strips // rows) * height, block) * item)
+    begin = _lines(panels * panel_items(blocks, target, k) * item)
+    sizes = (m, n, k, block, step, pack, rows, columns)
+    return Layout(sizes, pack, rows * columns, begin, begin + threads * step + CACHE_LINE)
+
+
+def _memory(size: int) -> np.ndarray:
+    """Memory of at least `size` bytes: what is kept, or more.
+
+    It is taken away from there, as two Python threads may multiply at once.
+    """
+    try:
+        memory = _kept.pop()
+    except IndexError:
+        return np.empty(size, np.uint8)
+    return memory if memory.size >= size else np.empty(size, np.uint8)
 
 
 def _equal(whole: int, most: int) -> int:

@@ -16,7 +16,9 @@ from kkori.ops.matmul import LARGE
 def cold(monkeypatch):
     """As in a new process."""
     monkeypatch.setattr(matmul_choice, "_seen", {})
-    monkeypatch.setattr(matmul_choice, "_state", {"off": False, "compiled": None})
+    monkeypatch.setattr(matmul_choice, "_own", {})
+    monkeypatch.setattr(matmul_choice, "_sizes", [matmul_choice.LARGE])
+    monkeypatch.setattr(matmul_choice, "_off", False)
 
 
 @pytest.fixture
@@ -43,7 +45,7 @@ def test_work_is_counted_by_kind(monkeypatch, own):
     warm(monkeypatch, 3 * a.size * 200)
     for _ in range(3):
         matmul_choice.product(a, a)
-    assert own == [] and matmul_choice._state["compiled"] is None
+    assert own == [] and not matmul_choice._own
     matmul_choice.product(a, a.T)
     matmul_choice.product(a, a)
     assert own == [(200, 200, 200)]
@@ -66,9 +68,21 @@ def test_what_does_not_fit_is_left_to_numpy(a, b, monkeypatch, own):
     assert own == []
 
 
-def test_what_fits_passes_the_first_look():
-    for m, n, k in ((24, 24, 1 << 20), (24, 1 << 20, 24), (162, 162, 162), (1 << 20, 24, 24)):
-        assert not matmul_choice.fits(m, n, k) or m * k * k * n > LARGE
+def test_what_is_suited_passes_the_first_look():
+    """The room of operations looks at sizes of sides only, before it imports anything."""
+    least, narrow = matmul_choice.LARGE
+    for k in (narrow, 50, 100, 1000):
+        assert least * k > LARGE
+
+
+def test_smaller_products_follow_once_own_kernels_are_in_use(monkeypatch, own):
+    warm(monkeypatch)
+    small, large = np.ones((110, 110), "f"), np.ones((200, 200), "f")
+    matmul_choice.product(small, small)
+    assert own == []
+    matmul_choice.product(large, large)
+    assert (matmul_choice.product(small, small) == 110).all()
+    assert own == [(200, 200, 200), (110, 110, 110)]
 
 
 def test_products_and_their_gradients_are_ours(monkeypatch, own):
@@ -108,15 +122,16 @@ def test_shapes_only(monkeypatch):
     assert (a @ a).shape == (300, 300) and kkori.bmm(a[None], a[None]).shape == (1, 300, 300)
 
 
-def test_without_llvmlite(monkeypatch):
-    def missing():
-        raise toolchain.MissingToolchain("none here")
+@pytest.mark.parametrize("error", [toolchain.MissingToolchain("none"), OSError(), ImportError()])
+def test_without_a_compiler(error, monkeypatch):
+    def missing(kind):
+        raise error
 
     warm(monkeypatch)
-    monkeypatch.setattr(toolchain, "binding", missing)
+    monkeypatch.setattr(matmul_large, "prepared", missing)
     a = kkori.ones(200, 200)
     assert ((a @ a) == 200).all() and ((a @ a) == 200).all()
-    assert matmul_choice._state["off"]
+    assert list(matmul_choice._own.values()) == [np.dot]
 
 
 PROGRAM = """

@@ -1,4 +1,4 @@
-"""Large products of arrays: layouts, edges, slabs, threads; small ones stay with NumPy."""
+"""Large products of arrays: layouts, edges, slabs, threads."""
 
 import threading
 
@@ -8,8 +8,8 @@ import pytest
 from kkori.codegen import assemble, matmul_large
 from kkori.codegen import target as targets
 from kkori.codegen.matmul_blocks import Blocks, emit_blocks, tile_for
-from kkori.codegen.matmul_choice import fits
-from kkori.codegen.matmul_large import Packed, multiply, variant_of
+from kkori.codegen.matmul_choice import kind_of
+from kkori.codegen.matmul_large import Packed, prepared
 from kkori.codegen.text import Module
 from kkori.core.threads import get_num_threads, set_num_threads
 
@@ -40,7 +40,7 @@ def close(got, a, b):
 
 def packed(a, b, target=None):
     """The own product of any size, for any target that runs here."""
-    return Packed(variant_of(a, b), target or targets.host())
+    return Packed(kind_of(a, b), target or targets.host())
 
 
 SHAPES = [(1, 1, 1), (28, 64, 32), (31, 70, 50), (200, 130, 900), (300, 70, 20), (3, 500, 9)]
@@ -53,7 +53,7 @@ def test_layouts(left, right, kind, target):
     product = packed(matrix(2, 2, left, kind), matrix(2, 2, right, kind), target)
     for m, n, k in SHAPES:
         a, b = matrix(m, k, left, kind), matrix(k, n, right, kind, 1)
-        if variant_of(a, b) == variant_of(matrix(2, 2, left, kind), matrix(2, 2, right, kind)):
+        if kind_of(a, b) == kind_of(matrix(2, 2, left, kind), matrix(2, 2, right, kind)):
             close(product(a, b), a, b)
 
 
@@ -116,38 +116,6 @@ def test_memory_is_kept_between_calls():
     assert matmul_large._kept[0] is kept
 
 
-@pytest.mark.parametrize("a, b", [
-    (np.ones((3, 4), "f"), np.ones((4, 5), "f")),
-    (np.ones((200, 200), np.int64), np.ones((200, 200), np.int64)),
-    (np.ones((200, 200), "f"), np.ones((200, 200), "d")),
-    (np.ones((200, 200), ">f4"), np.ones((200, 200), ">f4")),
-    (np.ones((0, 200), "f"), np.ones((200, 200), "f")),
-    (np.ones((200, 0), "f"), np.ones((0, 200), "f")),
-    (np.ones((2000, 2100), "f"), np.ones(2100, "f"))],
-    ids=["small", "integers", "mixed", "swapped", "no rows", "no sums", "vector"])
-def test_what_does_not_fit_is_left_to_numpy(a, b, monkeypatch):
-    monkeypatch.setattr(matmul_large.Packed, "__call__", None)
-    assert np.array_equal(multiply(a, b), np.dot(a, b))
-
-
-def test_large_products_are_ours(monkeypatch):
-    seen = []
-    whole = Packed.__call__
-    monkeypatch.setattr(Packed, "__call__",
-                        lambda self, *given: seen.append(1) or whole(self, *given))
-    a, b = matrix(200, 180), matrix(180, 190, "columns")
-    out = np.empty((200, 190), "f")
-    assert multiply(a, b, out) is out
-    close(out, a, b)
-    assert len(seen) == (targets.current().name in matmul_large.FAMILIES)
-    assert fits(200, 180, 190) and not fits(1 << 20, 4, 1 << 10)
-
-
-def test_lengths_must_meet():
-    with pytest.raises(ValueError):
-        multiply(matrix(200, 210), matrix(220, 200))
-
-
 @pytest.mark.parametrize("name", targets.FAMILIES)
 def test_every_target_can_be_written(name):
     target = targets.named(name)
@@ -155,3 +123,11 @@ def test_every_target_can_be_written(name):
         module = Module(target)
         emit_blocks(module, Blocks(scalar, False, False, *tile_for(target)))
         assert "multiply" in assemble.assembly(str(module), target)
+
+
+def test_which_processors_are_served():
+    kind = ("float", False, True)
+    for name in targets.FAMILIES:
+        target = targets.named(name)
+        if target.runs_here:
+            assert (prepared(kind, target) is None) == (name not in matmul_large.FAMILIES)
