@@ -235,19 +235,23 @@ class Tensor(Bound):
     @property
     def grad(self) -> Tensor | None:
         """What ``backward()`` has brought so far: a tensor of this shape, or None."""
-        if self._grad is None and self._node is not None and not self._keeps_grad:
-            import warnings
-            warnings.warn(NON_LEAF_GRAD, UserWarning, stacklevel=2)
+        if self._grad is None:
+            if self._node is not None and not self._keeps_grad:
+                import warnings
+                warnings.warn(NON_LEAF_GRAD, UserWarning, stacklevel=2)
+            hand_out_gradients()
         return self._grad
 
     @grad.setter
     def grad(self, value: Tensor | None) -> None:
         if value is not None:
             _check_gradient(self, value)
+        hand_out_gradients()
         self._grad = value
 
     @grad.deleter
     def grad(self) -> None:
+        hand_out_gradients()
         self._grad = None
 
     @property
@@ -322,6 +326,13 @@ def before_write(tensor: Tensor) -> None:
     """What is pending and depends on `tensor` is computed before it is changed."""
     from kkori.autograd import mode
     mode.before_write(tensor)
+
+
+def hand_out_gradients() -> None:
+    """What a compiled round has in store for ``.grad`` is put there."""
+    from kkori.autograd import mode
+    if mode.owed:
+        mode.hand_out_gradients()
 
 
 def followed(tensor: Tensor) -> Tensor:

@@ -40,6 +40,7 @@ def first_gradients(roots: list[Tensor], given: list[Any]) -> list[Tensor]:
                     what=f"this output has shape {errors.of_shape(root._array.shape)}",
                     fix="make one number of it: loss.mean().backward()"))
             gradient = wrap(one_like(root._array))
+            gradient._implicit = True
         elif gradient._array.shape != root._array.shape:
             raise RuntimeError(errors.message(
                 f"Mismatch in shape: grad_output[{number}] has a shape of {gradient.shape} and "
@@ -121,6 +122,12 @@ def tensor_backward(self: Tensor, gradient: Any = None, retain_graph: bool | Non
     >>> x.grad
     tensor(16.)
     """
+    tape = switch.tape
+    if tape is not None and gradient is None and inputs is None and not retain_graph and (
+            not create_graph):
+        for entry in tape.here[0].ends:  # in a hot loop: see kkori/run/tape.py
+            if entry.implicit is not None and tape.promise_gradients(entry, self):
+                return
     backward([self], [gradient], retain_graph, create_graph, inputs=inputs)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from kkori.autograd.graph import Node, edge_of
-from kkori.autograd.mode import switch
+from kkori.autograd.mode import hand_out_gradients, owed, switch
 from kkori.autograd.spare import LARGE, holders, is_ours, may_overwrite, offer
 from kkori.tensor import Tensor, wrap
 
@@ -204,6 +204,8 @@ def backward(roots: Any, grads: Any, keep_graph: bool, create_graph: bool,
     if switch.tape is not None and switch.tape.inside is None:
         switch.tape.backward(backward, roots, grads, keep_graph, create_graph, inputs)
         return
+    if owed:
+        hand_out_gradients()
     outer, switch.on = switch.on, create_graph
     try:
         wanted, captures = (None, set()) if inputs is None else _towards(roots, inputs)

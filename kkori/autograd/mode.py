@@ -21,6 +21,22 @@ class _Switch(threading.local):
 
 
 switch = _Switch()
+owed: list[Any] = []  # tapes that may still have to put gradients into ``.grad``; see run/tape.py
+
+
+def hand_out_gradients() -> None:
+    """Called before ``.grad`` of any leaf is read or set."""
+    for tape in list(owed):
+        tape.hand_out()
+
+
+def turn(on: bool) -> None:
+    """Follow operations in this thread from now on, or do not."""
+    switch.on = on
+    if switch.tape is not None:
+        switch.tape.on = on
+
+
 BACKWARDS_BEFORE_RECORDING = 12
 
 
@@ -58,10 +74,10 @@ class _Mode:
 
     def __enter__(self) -> None:
         self.outer.append(switch.on)
-        switch.on = self.value
+        turn(self.value)
 
     def __exit__(self, *error: object) -> None:
-        switch.on = self.outer.pop()
+        turn(self.outer.pop())
 
     def clone(self) -> _Mode:
         return type(self)()
@@ -128,16 +144,16 @@ class set_grad_enabled(_Mode):
     def __init__(self, mode: bool) -> None:
         self.value = mode
         self.outer = [switch.on]
-        switch.on = mode
+        turn(mode)
 
     def __enter__(self) -> None:
-        switch.on = self.value
+        turn(self.value)
 
     def clone(self) -> _Mode:
         return set_grad_enabled(self.value)
 
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        switch.on = self.outer[0]
+        turn(self.outer[0])
         return super().__call__(function)
 
 
@@ -158,11 +174,12 @@ class inference_mode(_Mode):
 
     def __enter__(self) -> None:
         self.outer += [switch.on, switch.inference]
-        switch.on, switch.inference = (False, True) if self.mode else (switch.on, False)
+        switch.inference = self.mode
+        turn(switch.on and not self.mode)
 
     def __exit__(self, *error: object) -> None:
         switch.inference = self.outer.pop()
-        switch.on = self.outer.pop()
+        turn(self.outer.pop())
 
     def clone(self) -> _Mode:
         return inference_mode(self.mode)

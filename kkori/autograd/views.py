@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from kkori.autograd.graph import Node, edge_of, keep_old_value
-from kkori.autograd.mode import before_write, switch
+from kkori.autograd.mode import before_write, switch, turn
 from kkori.core import dtype as types
 from kkori.core import errors
 from kkori.core.promotion import can_cast
@@ -115,12 +115,13 @@ def _tie_view(tensor: Tensor) -> None:
     shape, strides, offset = geometry(tensor)
     base = tensor._base
     assert base is not None
-    outer, switch.on = switch.on, True
+    outer = switch.on
+    turn(True)
     try:
         again = as_strided(seen_as(base, tensor._array.dtype.kind), shape, strides,
                            start_of_base(tensor) + offset)
     finally:
-        switch.on = outer
+        turn(outer)
     tensor._node, tensor._output_nr = again._node, 0
     tensor._requires_grad, tensor._origin = True, base._node
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
+from typing import Any
 
-__all__ = ["get_num_threads", "set_num_threads"]
+__all__ = ["get_num_threads", "set_num_threads", "undisturbed"]
 
 _chosen: list[int] = []
 
@@ -26,3 +29,38 @@ def set_num_threads(number: int) -> None:
     if number <= 0:
         raise RuntimeError("set_num_threads expects a positive integer")
     _chosen[:] = [int(number)]
+
+
+SIGNALS = [number for number in (getattr(signal, name, None) for name in (
+    "SIGINT", "SIGALRM", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")) if number is not None]
+
+
+class undisturbed:
+    """A ``with`` block that Ctrl-C does not cut in two: signals are handled when it is over.
+
+    Python runs handlers in the main thread only; elsewhere there is nothing to do.
+    """
+
+    __slots__ = ("handlers", "waiting")
+
+    def __enter__(self) -> None:
+        self.handlers: list[tuple[Any, Any]] = []
+        self.waiting: list[tuple[Any, Any]] = []
+        if threading.current_thread() is threading.main_thread():
+            for number in SIGNALS:
+                handler = signal.getsignal(number)
+                if callable(handler) and getattr(handler, "__func__", None) is not (
+                        undisturbed.wait):
+                    signal.signal(number, self.wait)
+                    self.handlers.append((number, handler))
+
+    def wait(self, number: Any, frame: Any) -> None:
+        self.waiting.append((number, frame))
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self.handlers:
+            signal.signal(number, handler)
+        for number, frame in self.waiting:
+            handler = signal.getsignal(number)
+            if callable(handler):
+                handler(number, frame)

@@ -12,6 +12,7 @@ from typing import Any
 from kkori.core import errors
 from kkori.nn.module import Module, indented, typename
 from kkori.nn.parameter import Parameter
+from kkori.run.calls import changed
 from kkori.tensor import Tensor
 
 __all__ = ["Container", "ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "Sequential"]
@@ -72,6 +73,7 @@ def key_at(modules: Module, idx: Any) -> str:
 
 
 def _make_place(modules: Module, index: int) -> None:
+    changed(modules)
     table = modules._modules
     for i in range(len(table), index, -1):
         table[str(i)] = table[str(i - 1)]
@@ -245,6 +247,7 @@ class ModuleDict(Module):
         self.add_module(key, module)
 
     def __delitem__(self, key: str) -> None:
+        changed(self)
         del self._modules[key]
 
     def __len__(self) -> int:
@@ -258,10 +261,12 @@ class ModuleDict(Module):
 
     def clear(self) -> None:
         """Take every module out."""
+        changed(self)
         self._modules.clear()
 
     def pop(self, key: str) -> Any:
         """Take one module out."""
+        changed(self)
         return self._modules.pop(key)
 
     def keys(self) -> Any:

@@ -13,6 +13,7 @@ from kkori.nn.converting import Converts
 from kkori.nn.hooks import registered
 from kkori.nn.parameter import Buffer, Parameter
 from kkori.nn.state import STATE_TABLES, Saves
+from kkori.run.calls import changed, watched
 from kkori.tensor import Tensor
 
 __all__ = ["Module", "typename"]
@@ -73,6 +74,8 @@ class Module(Calls, Converts, Saves):
 
     def __setattr__(self, name: str, value: Any) -> None:
         here = self.__dict__
+        if watched:
+            changed(self)
         if isinstance(value, Parameter):
             if "_modules" not in here:
                 raise AttributeError(errors.message(
@@ -101,6 +104,7 @@ class Module(Calls, Converts, Saves):
             object.__setattr__(self, name, value)
 
     def __delattr__(self, name: str) -> None:
+        changed(self)
         for table in ("_parameters", "_buffers", "_modules"):
             if name in self.__dict__.get(table, ()):
                 del self.__dict__[table][name]
@@ -117,6 +121,7 @@ class Module(Calls, Converts, Saves):
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:
         """Add a parameter (None keeps the name without one)."""
+        changed(self)
         _check_name(self, "parameter", "_parameters", name)
         if param is not None:
             if not isinstance(param, Parameter):
@@ -133,6 +138,7 @@ class Module(Calls, Converts, Saves):
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
         """Add a tensor that is state but not trained; `persistent` ones are in the state dict."""
+        changed(self)
         _check_name(self, "buffer", "_buffers", name)
         if tensor is not None and not isinstance(tensor, Tensor):
             raise TypeError(errors.message(
@@ -156,6 +162,7 @@ class Module(Calls, Converts, Saves):
             raise KeyError(f'module name can\'t contain ".", got: {name}')
         if name == "":
             raise KeyError('module name can\'t be empty string ""')
+        changed(self)
         self._modules[name] = registered("module", self, name, module)
 
     def register_module(self, name: str, module: Module | None) -> None:

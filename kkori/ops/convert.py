@@ -210,6 +210,7 @@ def numpy(self: Tensor, *, force: bool = False) -> Any:
     storage = self.shared_storage()
     if switch.tape is not None:
         switch.tape.in_place(self._array)  # it may be written to from now on
+        switch.tape.doubt()
     if isinstance(self._array, MetaArray):
         return self._array
     return shown_to_numpy(self._array, storage)
@@ -417,7 +418,7 @@ def deep_copy(self: Tensor, memo: dict[int, Any]) -> Tensor:
     memo[id(self)] = result
     result._array = self._array.copy("K")
     result._requires_grad = self._requires_grad
-    if self._grad is not None:
+    if self.is_leaf and self.grad is not None or self._grad is not None:
         result._grad = deep_copy(self._grad, memo)
     return result
 

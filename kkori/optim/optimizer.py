@@ -17,6 +17,7 @@ from typing import Any
 import kkori
 from kkori.core.errors import message
 from kkori.nn.hooks import RemovableHandle, register
+from kkori.run.hot import drop_gradients
 from kkori.tensor import Tensor
 
 __all__ = [
@@ -180,6 +181,8 @@ class Optimizer:
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drops the gradients of all parameters, or fills them with zeros."""
+        if set_to_none and drop_gradients(self):
+            return
         for group in self.param_groups:
             for param in group["params"]:
                 grad = param.grad

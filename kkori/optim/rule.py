@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 import kkori
-from kkori.autograd.mode import enable_grad, set_grad_enabled
+from kkori.autograd.mode import enable_grad, hand_out_gradients, owed, set_grad_enabled
 from kkori.core import errors
 from kkori.optim.optimizer import Optimizer
 from kkori.run import hot
@@ -74,8 +74,9 @@ class RuleOptimizer(Optimizer):
         Returns what ``closure`` returned, or None.
         """
         if closure is None and hot.step(self):
-            hot.after_step(self, True)
             return None
+        if owed:
+            hand_out_gradients()
         loss = None
         if closure is not None:
             with enable_grad():
@@ -83,7 +84,7 @@ class RuleOptimizer(Optimizer):
             hot.leave()
         for group in self.param_groups:
             self._update_group(group)
-        hot.after_step(self, False)
+        hot.after_step(self)
         return loss
 
     def _update_group(self, group: dict[str, Any]) -> None:

@@ -11,11 +11,11 @@ import numpy as np
 from kkori.core.promise import Promise
 from kkori.tensor import Tensor
 
-__all__ = ["CONSTANT", "EXTERNAL", "KINDS", "LEFT", "MOST_OPERATIONS", "MOST_SNAPSHOT", "NUMBER",
-           "PLAIN", "SLOT", "ZERO", "Entry", "Layout", "Unrecordable", "alike", "check_constant",
-           "same_layout", "same_number", "stub_of"]
+__all__ = ["AWAY", "CONSTANT", "EXTERNAL", "KINDS", "LEFT", "MOST_OPERATIONS", "MOST_SNAPSHOT", "NUMBER",
+           "PLAIN", "SLOT", "Entry", "Known", "Layout", "Unrecordable", "alike", "check_constant",
+           "same_constant", "same_layout", "same_number", "stub_of"]
 
-SLOT, EXTERNAL, CONSTANT, ZERO, NUMBER = range(5)  # what an argument of a recorded operation is
+SLOT, EXTERNAL, CONSTANT, NUMBER = range(4)  # what an argument of a recorded operation is
 MOST_OPERATIONS = 2000
 MOST_SNAPSHOT = 1 << 20  # bytes of an input that NumPy code could write to
 KINDS = ("f4", "f8", "b1", "i8")  # element types that compiled rounds read
@@ -31,13 +31,12 @@ class Unrecordable(Exception):
 class Layout:
     """What an external tensor must look like again: type, shape, strides, whether it is a leaf."""
 
-    __slots__ = ("kind", "shape", "strides", "needs", "viewed", "last")
+    __slots__ = ("kind", "shape", "strides", "needs", "viewed")
 
     def __init__(self, tensor: Tensor) -> None:
         array = tensor._array
         self.kind, self.shape, self.strides = array.dtype, array.shape, array.strides
         self.needs = tensor._requires_grad
-        self.last = weakref.ref(array)  # fitted last time
         self.viewed = False  # somebody may hold a view of it: it cannot be replaced by a copy
 
     def fits(self, tensor: Any) -> bool:
@@ -45,47 +44,89 @@ class Layout:
         if not isinstance(tensor, Tensor):
             return False
         array = tensor._array
-        if tensor._requires_grad is not self.needs or tensor._node is not None:
-            return False
-        if array is self.last():
-            return True
-        if array.__class__ is np.ndarray and array.shape == self.shape and (
-                array.dtype == self.kind and array.strides == self.strides):
-            self.last = weakref.ref(array)
-            return True
-        return False
+        return (tensor._requires_grad is self.needs and tensor._node is None
+                and array.__class__ is np.ndarray and array.shape == self.shape
+                and array.dtype == self.kind and array.strides == self.strides)
+
+
+class Known:
+    """The tensor that an external was last time, and its array: if both are the same again,
+    nothing else has to be compared."""
+
+    __slots__ = ("tensor", "array", "__weakref__")
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Compare everything next time."""
+        self.tensor = self.array = _nothing
+
+    def remember(self, tensor: Tensor) -> None:
+        self.tensor, self.array = weakref.ref(tensor), weakref.ref(tensor._array)
+
+
+def _nothing() -> Any:
+    return _nothing  # is no tensor, and no array
 
 
 class Entry:
     """One event of a round, and the events that have followed it."""
 
     __slots__ = ("kind", "row", "call", "patterns", "mode", "slots", "promises", "stubs",
-                 "children", "parent", "externals", "slot_count", "layouts", "inner", "leaves",
-                 "depth", "misses", "runner", "several", "view", "looks", "results", "__weakref__")
+                 "ops", "calls", "ends", "parent", "externals", "slot_count", "layouts", "inner",
+                 "leaves", "depth", "misses", "runner", "several", "view", "looks", "go", "tries",
+                 "implicit", "__weakref__")
 
     def __init__(self, kind: str, parent: Entry | None) -> None:
         self.kind = kind
         self.parent = None if parent is None else weakref.ref(parent)
-        self.children: list[Entry] = []
+        self.ops: list[Entry] = []  # operations that have followed
+        self.calls: list[Any] = []  # calls of modules that have followed; see run/calls.py
+        self.ends: list[Entry] = []  # backward() and step() that have followed
         self.patterns: list[tuple[int, Any]] = []
         self.row: Any = None
         self.call: Any = None
+        self.go: Any = None  # matches and promises; see run/guards.py
         self.runner: Any = None
         self.mode = True
         self.several = False
+        self.implicit: Any = None  # of backward(): the gradient it starts from if none is given
         self.view: tuple[int, int] | None = None  # what the results are views of: kind and number
         self.slots: list[int] = []
         self.promises: list[type[Promise]] = []
         self.stubs: list[Any] = []
-        self.results: list[Any] = []  # promises and stubs, in pairs
         self.inner: list[Any] = []  # of backward(): the operations inside
         self.leaves: list[tuple[int, int]] = []  # of backward(): (external leaf, slot of its grad)
         self.slot_count = parent.slot_count if parent else 0
         self.externals = parent.externals if parent else 0
         self.layouts: list[Layout] = []  # of the externals that appear here first
         self.depth = parent.depth + 1 if parent else 0
-        self.misses = 0
+        self.misses = self.tries = 0
         self.looks: dict[int, Any] = {}  # by slot: how often it was looked at here, or its program
+
+    @property
+    def children(self) -> list[Entry]:
+        """All events that have followed."""
+        return self.ops + self.ends
+
+    def add(self, entry: Entry) -> None:
+        """Another event that has followed."""
+        (self.ops if entry.kind == "op" else self.ends).append(entry)
+
+    def remove(self, entry: Entry) -> None:
+        self.ops = [one for one in self.ops if one is not entry]
+        self.ends = [one for one in self.ends if one is not entry]
+        self.calls = []
+
+    def clear(self) -> None:
+        """Forget everything that has followed; functions and events no longer hold each other."""
+        stack = [self]
+        while stack:
+            entry = stack.pop()
+            stack.extend(entry.children)
+            entry.ops, entry.calls, entry.ends = [], [], []
+            entry.go = entry.runner = None
 
     def path(self) -> list[Entry]:
         """The events from the start of the round to here."""
@@ -96,8 +137,18 @@ class Entry:
             entry = entry.parent()
         return found[::-1]
 
+    def after(self, start: Entry) -> list[Entry]:
+        """The events from behind `start` to here."""
+        found: list[Entry] = []
+        entry: Entry | None = self
+        while entry is not None and entry is not start:
+            found.append(entry)
+            entry = entry.parent() if entry.parent is not None else None
+        return found[::-1]
+
 
 LEFT = Entry("left", None)  # no path leads on from here
+AWAY = (LEFT, (), None)  # where a tape stands while nothing is matched
 
 
 def same_number(one: Any, two: Any) -> bool:
@@ -107,14 +158,23 @@ def same_number(one: Any, two: Any) -> bool:
 
 
 def check_constant(arg: Any) -> None:
-    """Unrecordable unless `arg` is compared fully by ``==``."""
+    """Unrecordable unless `arg` can be compared fully by `same_constant`."""
     if arg.__class__ in (tuple, list):
         for item in arg:
-            if item.__class__ in (float, bool):
-                raise Unrecordable("a list of numbers as an argument")
             check_constant(item)
     elif isinstance(arg, (np.ndarray, Tensor)) or callable(arg) or arg.__class__ is dict:
         raise Unrecordable("an argument that is a NumPy array")
+
+
+def same_constant(one: Any, two: Any) -> bool:
+    """Whether two arguments are the same: 1, 1.0 and True are not, nor are 0.0 and -0.0."""
+    if one.__class__ is not two.__class__:
+        return False
+    if one.__class__ is float:
+        return one == two and copysign(1.0, one) == copysign(1.0, two) or one != one and two != two
+    if one.__class__ in (tuple, list):
+        return len(one) == len(two) and all(map(same_constant, one, two))
+    return bool(one == two)
 
 
 def alike(first: list[tuple[int, Any]], second: list[tuple[int, Any]]) -> bool:
@@ -133,8 +193,7 @@ def alike(first: list[tuple[int, Any]], second: list[tuple[int, Any]]) -> bool:
         elif kind == NUMBER:
             if not same_number(one, two):
                 return False
-        elif one.__class__ is not two.__class__ or one != two or (
-                kind == ZERO and copysign(1.0, one) != copysign(1.0, two)):
+        elif not same_constant(one, two):
             return False
     return True
 

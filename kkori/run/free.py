@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from kkori.autograd.engine import inspect_results
 from kkori.autograd.mode import switch
+from kkori.core.threads import undisturbed
 from kkori.run import hot
 from kkori.run.entry import Entry, Unrecordable
 from kkori.run.tape import Tape
@@ -26,7 +28,7 @@ class Ending:
 
     def __init__(self, end: Entry, nodes: dict[int, Any]) -> None:
         from kkori.run.tails import Tails
-        from kkori.run.update import Trace
+        from kkori.run.trace import Trace
         self.trace = Trace(end)
         self.trace.check()
         self.tails = Tails(end.path(), nodes)
@@ -34,7 +36,7 @@ class Ending:
 
     def runner(self, live: tuple[int, ...]) -> Any:
         """The compiled round that gives the slots in `live`; None where there is none."""
-        from kkori.run.update import Unbuildable
+        from kkori.run.trace import Unbuildable
         if live not in self.compiled:
             found = None
             if len(self.compiled) < MOST_VARIANTS:
@@ -50,19 +52,21 @@ class FreeTape(Tape):
     """The traces of one thread's rounds that end with backward()."""
 
     rest = 2 * hot.REST
-
     failures = idle = 0
+    learns_calls = False  # there is no optimizer with which this tape would go
 
     def begin(self) -> None:
         """The next round begins."""
-        recording = self.recording or not self.root.children and self.may_record
-        self.start_round()
-        self.recording = recording
+        if self.recording or not self.root.ops and self.may_record:
+            self.begin_recording()
+        else:
+            self.start_round()
+        self.on = switch.on
         useless = self.counts["flushed"] > 40 + 4 * self.counts["rounds"]
         self.idle += 1
         if useless or self.idle > hot.MOST_IDLE or (
-                not self.may_record and not self.root.children):
-            self.root.children, self.may_record = [], False
+                not self.may_record and not self.root.ops):
+            self.let_go()
             switch.tape = switch.free = None  # after a rest, from the beginning
             switch.backwards = -self.rest
             return
@@ -74,71 +78,75 @@ class FreeTape(Tape):
             super().in_place(written)
         elif self.inside is None and self.concerns(written):
             self.prune()
-            self.start_round()
-            self.recording = True
+            self.begin_recording()
 
     def backward(self, run: Any, roots: Any, grads: Any, keep: bool, create: bool,
                  inputs: Any) -> None:
         """``backward()``, and with it the round."""
-        from kkori.autograd.engine import inspect_results
-        plain = not keep and not create and inputs is None and inspect_results[0] is None
+        if not (self.recording or keep or create or inputs) and (
+                inspect_results[0] is None and self.copies_are_true()):
+            for entry in self.here[0].ends:
+                if entry.go(self, (*roots, *grads)) and self.run_round(entry):
+                    return
+        if not self.recording and self.here is not self.start:
+            self.miss()
         if self.recording:
-            self.record_end(run, roots, grads, keep, create, inputs, plain)
-            return
-        with self.lock:
-            if plain and self.copies_are_true():
-                for entry in self.at.children:
-                    if entry.kind == "backward":
-                        fresh = self.match(entry.patterns, (*roots, *grads))
-                        if fresh is not None and self.run_round(entry, fresh):
-                            return
-            if self.pending:
-                self.miss()
-        if self.recording:
-            self.record_end(run, roots, grads, keep, create, inputs, plain)
+            self.record_end(run, roots, grads, keep, create, inputs)
             return
         self.now(run, (roots, grads, keep, create, inputs))
         self.start_round()
         self.missed()
         self.begin()
 
-    def run_round(self, entry: Entry, fresh: list[Tensor]) -> bool:
+    def promise_gradients(self, entry: Entry, root: Tensor) -> bool:
+        """Left to `backward`: gradients are put where they belong at once."""
+        return False
+
+    def run_round(self, entry: Entry) -> bool:
         """Compute the round that ends here; False, with nothing changed, where that cannot be."""
-        ending, bound = entry.runner, self.bound[:self.at.externals] + fresh
+        ending, bound, here = entry.runner, self.bound[:entry.externals], self.here
         leaves = [bound[number] for number, _ in entry.leaves]
         if ending is None or any(leaf._hooks is not None and any(leaf._hooks) or isinstance(
                 leaf._grad, Tensor) and leaf._grad._requires_grad for leaf in leaves):
             return False
-        held = hot.held_slots(self, ending.tails)
-        if held is None:
+        found = hot.still_held(here, ending.tails)
+        if found is None:
             return False
-        live = sorted({*(held - ending.trace.views), *entry.slots})
-        runner = ending.runner(tuple(live))
+        held, views = found
+        slots = [slot for slot, _, _ in held]
+        runner = ending.runner((*slots, *[slot for slot in entry.slots if slot not in slots]))
         if runner is None:
             return False
         try:
-            outputs = runner.compute([tensor._array for tensor in bound], [])
+            outputs = runner.run([tensor._array for tensor in bound], [])
         except runner.Doubtful:
             return False
+        with undisturbed():
+            self.finish(held, views, outputs, ending.tails)
+            self.deliver(leaves, outputs[len(held):])
         runner.inputs[:] = [None] * len(runner.inputs)  # nothing is kept alive for the next round
-        arrays = dict(zip(live, outputs, strict=True))
-        self.bound = bound
-        hot.keep(self, held, arrays, ending.tails)
-        self.counts["rounds"] += 1
-        self.idle = 0
-        switch.tape = None
-        seen: set[int] = {id(arrays[slot]) for slot in held if slot in arrays}
-        for leaf, slot in zip(leaves, entry.slots, strict=True):
-            array = arrays[slot]
-            give(leaf, array.copy() if id(array) in seen else array)
-            seen.add(id(array))
         self.begin()
         return True
 
+    def finish(self, held: list[Any], views: Any, outputs: list[Any], tails: Any) -> None:
+        """Hand out what is still wanted of a computed round."""
+        hot.fulfil(held, views, outputs, tails, self)
+        self.here = self.start
+        self.counts["rounds"] += 1
+        self.idle = 0
+
+    def deliver(self, leaves: list[Tensor], arrays: list[Any]) -> None:
+        """Put, or add, the gradients of a computed round to where they belong."""
+        switch.tape = None
+        for leaf, array in zip(leaves, arrays, strict=True):
+            give(leaf, array)
+        switch.tape = self
+
     def record_end(self, run: Any, roots: Any, grads: Any, keep: bool, create: bool,
-                   inputs: Any, plain: bool) -> None:
+                   inputs: Any) -> None:
         """Record the backward() that ends this round, as if no gradient had been there before."""
-        from kkori.run.update import Unbuildable, Unupdatable
+        plain = not (keep or create or inputs) and inspect_results[0] is None
+        from kkori.run.trace import Unbuildable, Unupdatable
         leaves = leaves_of(roots) if plain else []
         if not plain or any(leaf._hooks is not None and any(leaf._hooks) for leaf in leaves):
             self.give_up(self.broken or "backward() with options or hooks")
@@ -146,7 +154,7 @@ class FreeTape(Tape):
         for leaf in leaves:
             leaf._grad = None
         try:
-            self.record_backward(run, roots, grads, keep, create, inputs, plain)
+            self.record_backward(run, roots, grads, keep, create, inputs)
             end = self.at
             if not self.broken and end.kind == "backward" and end.runner is None:
                 end.runner = Ending(end, self.nodes)

@@ -16,13 +16,15 @@ from typing import Any
 
 import numpy as np
 
-from kkori.autograd.mode import switch
+from kkori.autograd.mode import hand_out_gradients, owed, switch
 from kkori.core.promise import Promise, promise_class
+from kkori.core.threads import undisturbed
 from kkori.run.entry import EXTERNAL, SLOT, Entry
-from kkori.run.tape import Tape
+from kkori.run.guards import operation
+from kkori.run.tape import Tape, unrolled
 from kkori.tensor import Tensor
 
-__all__ = ["after_step", "enabled", "leave", "set_enabled", "step", "tapes"]
+__all__ = ["after_step", "drop_gradients", "enabled", "leave", "set_enabled", "step", "tapes"]
 
 ROUNDS_BEFORE_RECORDING = 3
 MOST_RECORDINGS = 12
@@ -42,6 +44,7 @@ def set_enabled(on: bool) -> None:
     if switch.tape is not None:
         switch.tape.flush()
         switch.tape = None
+    hand_out_gradients()
     _state["on"] = on
 
 
@@ -60,7 +63,7 @@ class Loop:
         tape = self.tape
         if tape is not None:
             tape.flush()
-            tape.root.children, tape.may_record = [], False
+            tape.let_go()
             if switch is not None and switch.tape is tape:
                 switch.tape = None
 
@@ -71,7 +74,7 @@ class Loop:
         assert self.tape is not None
         if self.failures >= MOST_FAILURES:
             self.tape.may_record = False
-            if not self.tape.root.children:
+            if not self.tape.root.ops:
                 self.given_up = reason
 
 
@@ -100,29 +103,22 @@ def step(optimizer: Any) -> bool:
     if tape is not loop_of(optimizer).tape:
         tape.in_place()
         return False
-    assert tape is not None
     if tape.recording:
         return False
-    with tape.lock:
-        for entry in tape.at.children:
-            if entry.kind == "step" and run_round(tape, entry, optimizer):
-                return True
-        if tape.pending:
-            tape.miss()
-        return False
+    for entry in tape.here[0].ends:
+        if entry.kind == "step" and run_round(tape, entry.runner, optimizer):
+            return True
+    if tape.here is not tape.start:
+        tape.miss()
+    return False
 
 
-def after_step(optimizer: Any, done: bool) -> None:
+def after_step(optimizer: Any) -> None:
     """Called as a step ends: the next round begins."""
     if not _state["on"]:
         return
     loop = loop_of(optimizer)
     tape = loop.tape
-    if done:
-        assert tape is not None
-        tape.start_round()
-        loop.idle = 0
-        return
     loop.rounds += 1
     loop.idle += 1
     if loop.given_up:
@@ -152,7 +148,7 @@ def give_up(loop: Loop, reason: str) -> None:
     loop.given_up = reason
     if loop.tape is not None:
         loop.tape.forget()
-        loop.tape.root.children = []
+        loop.tape.let_go()
 
 
 def wake(loop: Loop) -> None:
@@ -165,21 +161,25 @@ def begin_round(loop: Loop) -> None:
     """Match the next round, or record it if there is nothing to match yet."""
     if loop.tape is None:
         loop.tape = Tape()
+        owed.append(loop.tape)
     tape = loop.tape
     if switch.tape is not None and switch.tape is not tape:
         switch.tape.in_place()
     if tape.thread != threading.get_ident():
         switch.tape = None
         return
-    recording = tape.recording or not tape.root.children and tape.may_record
-    tape.start_round()
-    tape.recording = recording
+    if tape.recording or not tape.root.ops and tape.may_record:
+        tape.begin_recording()
+    else:
+        tape.start_round()
+    tape.on = switch.on
     switch.tape = tape
 
 
 def finish_recording(loop: Loop, tape: Tape, optimizer: Any) -> None:
     """A recorded round has ended: add its step to the tree, or forget it."""
-    from kkori.run.update import Unbuildable, Unupdatable, Update
+    from kkori.run.trace import Unbuildable, Unupdatable
+    from kkori.run.update import Update
     loop.recordings += 1
     tape.counts["recorded"] += 1
     if loop.recordings >= MOST_RECORDINGS:
@@ -191,7 +191,7 @@ def finish_recording(loop: Loop, tape: Tape, optimizer: Any) -> None:
             raise Unupdatable("a round without operations")
         entry = Entry("step", tape.at)
         entry.runner = Update(optimizer, tape)
-        tape.at.children = [child for child in tape.at.children if child.kind != "step"]
+        tape.at.ends = [child for child in tape.at.ends if child.kind != "step"]
         tape.grow(entry)
     except (Unupdatable, Unbuildable) as reason:
         tape.prune()
@@ -203,38 +203,78 @@ def finish_recording(loop: Loop, tape: Tape, optimizer: Any) -> None:
         tape.forget()
 
 
-def run_round(tape: Tape, entry: Entry, optimizer: Any) -> bool:
+def run_round(tape: Tape, update: Any, optimizer: Any) -> bool:
     """Compute a whole round; False, with nothing changed, where that is not possible."""
-    update = entry.runner
     numbers = update.numbers(optimizer, tape)
     if numbers is None:
         return False
-    arrays = update.arrays(tape)
-    if arrays is None:
+    arrays = update.verified if update.admitted == tape.admitted else update.arrays(tape)
+    if not arrays:
         return False
-    held = held_slots(tape, update.tails)
-    if held is None:
+    here = tape.here
+    found = still_held(here, update.tails)
+    if found is None:
         return False
-    live = sorted(held - update.trace.views) if held else []
-    runner = update.runner(tuple(live))
+    held, views = found
+    slots = tuple([slot for slot, _, _ in held])
+    runner = update.compiled.get(slots) or update.runner(slots)
     if runner is None:
         give_up(loop_of(optimizer), update.failure)
         return False
+    before = runner.rounds
     try:
-        outputs = runner.compute(arrays, numbers)
+        outputs = runner.run(arrays, numbers)
+        finish(tape, update, held, views, outputs, numbers)
     except runner.Doubtful:  # nothing has been overwritten; an array rule may have something to say
         return False
-    arrays = dict(zip(live, outputs, strict=True))
-    try:
-        keep(tape, held, arrays, update.tails)
-        runner.commit()
-        update.counted(optimizer)
-    except KeyboardInterrupt:  # parameters may have been overwritten: the round is finished first
-        keep(tape, held, arrays, update.tails)
-        runner.commit()
-        update.counted(optimizer)
+    except BaseException:  # parameters may have been overwritten: then the round is finished first
+        if runner.rounds != before:
+            with undisturbed():
+                tape.here = here
+                finish(tape, update, held, views, runner.outputs(), numbers)
         raise
+    return True
+
+
+def finish(tape: Tape, update: Any, held: list[Any], views: Any, outputs: list[Any],
+           numbers: Any) -> None:
+    """The round has been computed: hand out what is still wanted of it, and begin the next.
+
+    It may be called again from the start where an interrupt has come in between.
+    """
+    if tape.due:
+        tape.owes = owed_by(tape, update, held, outputs)
+    if held or views:
+        fulfil(held, views, outputs, update.tails, tape)
+    update.counted(numbers)
     tape.counts["rounds"] += 1
+    tape.reset()
+
+
+def owed_by(tape: Tape, update: Any, held: list[Any], outputs: list[Any]) -> Any:
+    """Gradients that nobody has asked for: leaves, arrays, and whether the optimizer's
+    ``zero_grad()`` clears them all. The tape keeps them until somebody asks."""
+    here = tape.here
+    if here[0] is update.only_backward:
+        return update.leaf_tensors(tape), outputs[len(held):], update.clears_all
+    leaves, arrays = [], []
+    found = dict(zip(update.outputs[tuple(slot for slot, _, _ in held)], outputs, strict=True))
+    bound = tape.bound
+    while here[2] is not None:
+        entry, tensors, here = here
+        if entry.kind == "backward" and not tensors:
+            leaves += [bound[number] for number, _ in entry.leaves]
+            arrays += [found[slot] for slot in entry.slots]
+    return leaves, arrays, update.clears_all
+
+
+def drop_gradients(optimizer: Any) -> bool:
+    """``zero_grad()`` of what the last round has in store; False if there may be more to do."""
+    tape = switch.tape
+    if tape is None or tape.owes is None or not tape.owes[2] or (
+            tape is not loop_of(optimizer).tape):
+        return False
+    tape.owes = None
     return True
 
 
@@ -242,66 +282,83 @@ def run_round(tape: Tape, entry: Entry, optimizer: Any) -> bool:
 _alone = [0, 0]
 
 
-def held_slots(tape: Tape, tails: Any) -> set[int] | None:
-    """Slots whose tensors somebody still holds; None if one of them needs a tail that a replayed
-    round cannot give. What a held view is a view of is held, too."""
-    found: set[int] = set()
-    bases: dict[int, int] = {}
+def still_held(here: Any, tails: Any) -> Any:
+    """What somebody still holds of a round, the newest first: slots, tensors and stubs of results,
+    and the events that made views. None if one of them needs a tail that a replayed round cannot
+    give."""
+    found: list[Any] = []
     by_tensor, by_promise = _alone
-    for entry, tensors in reversed(tape.pending):
-        for k in range(len(tensors)):
-            tensor, slot = tensors[k], entry.slots[k]
-            if getrefcount(tensor) > by_tensor or getrefcount(tensor._array) > by_promise or (
-                    slot in found):
-                if bases and slot not in found and getrefcount(tensor._array) <= by_promise and (
-                        getrefcount(tensor) <= by_tensor + bases.get(id(tensor), 0)):
-                    continue  # only by views of it, and nobody holds those
-                found.add(slot)
-                if entry.stubs[k] is not None and slot not in tails.first:
+    at = here
+    while at[2] is not None:
+        entry, tensors, at = at
+        if entry.view is not None and tensors:
+            return held_among_views(here, tails)
+        k = 0
+        for tensor in tensors:
+            if getrefcount(tensor) > by_tensor or getrefcount(tensor._array) > by_promise:
+                slot, stub = entry.slots[k], entry.stubs[k]
+                if stub is not None and slot not in tails.first:
                     return None
-                if entry.view is not None and entry.view[0] == SLOT:
-                    found.add(entry.view[1])
-        if entry.view is not None and entry.view[0] == SLOT:
+                found.append((slot, tensor, stub))
+            k += 1
+    return found, ()
+
+
+def held_among_views(here: Any, tails: Any) -> Any:
+    """The same where there are views: whoever holds one holds what it is a view of."""
+    found: list[Any] = []
+    views: list[Any] = []
+    wanted: set[int] = set()  # slots of which views are held
+    bases: dict[int, int] = {}  # by how many views a tensor is held that nobody else holds
+    by_tensor, by_promise = _alone
+    while here[2] is not None:
+        entry, tensors, here = here
+        of_slot = entry.view is not None and entry.view[0] == SLOT
+        held = False
+        for k, (slot, tensor) in enumerate(zip(entry.slots, tensors, strict=False)):
+            if slot not in wanted and getrefcount(tensor._array) <= by_promise and (
+                    getrefcount(tensor) <= by_tensor + bases.get(id(tensor), 0)):
+                continue
+            stub, held = entry.stubs[k], True
+            if stub is not None and slot not in tails.first:
+                return None
+            if entry.view is None:
+                found.append((slot, tensor, stub))
+        if held and entry.view is not None:
+            views.append((entry, tensors))
+            if of_slot:
+                wanted.add(entry.view[1])
+        if tensors and of_slot:
             base = id(tensors[0]._base)
             bases[base] = bases.get(base, 0) + len(tensors)
-    return found
+    return found, views[::-1]
 
 
-def keep(tape: Tape, held: set[int], arrays: dict[int, Any], tails: Any) -> None:
+def fulfil(held: list[Any], views: Any, outputs: list[Any], tails: Any, tape: Tape) -> None:
     """Give the tensors that are still held their arrays and tails."""
-    used: set[int] = set()
     round = None
-    kept: dict[int, Tensor] = {}
-    for entry, tensors in tape.pending if held else ():
-        if entry.view is not None and not held.isdisjoint(entry.slots):
-            keep_views(tape, entry, tensors, kept)
+    for (slot, tensor, stub), array in zip(held, outputs, strict=False):
+        promised = tensor._array
+        if promised.__class__ is np.ndarray:
+            continue
+        if promised.array is not None:
+            array = promised.array  # it has been looked at
+        elif not promised.flags.c_contiguous:
+            array = laid_out(array, promised.strides)
+        promised.array, promised.tape = array, None
+        tensor._array = array
+        if stub is not None:
+            if round is None:
+                round = tails.of_round(tape.bound)
+            round.hang(tensor, slot)
+    kept = {slot: tensor for slot, tensor, _ in held} if views else {}
+    for entry, tensors in views:
+        keep_views(tape, entry, tensors, kept)
+        kept.update(zip(entry.slots, tensors, strict=True))
         for slot, tensor, stub in zip(entry.slots, tensors, entry.stubs, strict=True):
-            if slot not in held:
-                continue
-            if entry.view is None:
-                fulfil(tensor, arrays[slot], used)
-            kept[slot] = tensor
-            if stub is not None and slot in tails.first:
-                if round is None:
-                    round = tails.of_round(tape.bound)
+            if stub is not None:
+                round = round or tails.of_round(tape.bound)
                 round.hang(tensor, slot)
-    tape.pending = []
-
-
-def fulfil(tensor: Tensor, array: Any, used: set[int]) -> None:
-    """Put the computed array where one was promised."""
-    promised = tensor._array
-    if not isinstance(promised, Promise):
-        return
-    if promised.array is not None:
-        array = promised.array  # it has been looked at
-    elif id(array) in used:
-        array = array.copy()
-    if array.strides != promised.strides and array.size > 1:
-        array = laid_out(array, promised.strides)
-    used.add(id(array))
-    promised.array, promised.tape = array, None
-    tensor._array = array
 
 
 def laid_out(array: Any, strides: tuple[int, ...]) -> Any:
@@ -336,20 +393,23 @@ class _Nothing:
 
 def _calibrate() -> None:
     """Find out what `getrefcount` says of something that only the tape holds."""
-    tape, entry = Tape(), Entry("op", None)
+    entry = Entry("op", None)
     entry.slots, entry.stubs = [0], [None]
     entry.promises = [promise_class(np.zeros(1), 0, False)]
-    entry.results = [(entry.promises[0], None)]
-    tape.promise(entry)
+    entry.row, tape = entry, Tape()
+    entry.go = operation(entry, tape)
+    tape.root.add(entry)
+    tape.call(None, entry, ())
     found = []
     for place in (0, 1):
         _alone[:] = [1000, 1000]
         _alone[place] = 0
-        while held_slots(tape, _Nothing):
+        while still_held(tape.here, _Nothing)[0]:
             _alone[place] += 1
         found.append(_alone[place])
     _alone[:] = found
-    tape.pending = []
+    tape.reset()
+    tape.let_go()
 
 
 _calibrate()

@@ -1,200 +1,176 @@
 """The end of a replayed round: the optimizer's rule as part of the program, and its numbers.
 
-The rule is run twice with stand-ins. While recording, with symbols: every operation becomes a
-step of the program, every float a run-time number. In each round, with probes: they compute
-nothing and collect those floats, in the same order; so learning rates and bias corrections are
-computed by the rule itself, as the user wrote it, every time, and a rule that does something else
-than it did is noticed.
+While a step is recorded its rule is run with stand-ins (`symbols`) that write it down as part of
+the round's program. In every later round a `Group` says whether the optimizer is still as it was,
+and gives the rule's numbers, such as learning rates and bias corrections, anew.
 """
 
 from __future__ import annotations
 
+from operator import is_
 from typing import Any
 
 import numpy as np
 
 from kkori.core.storage import is_shared_with_numpy, root_of
-from kkori.run.entry import EXTERNAL, NUMBER, SLOT, Entry
+from kkori.run.symbols import Formula, Probe, Symbol, function_of
 from kkori.run.tails import Tails
-from kkori.run.tape import Tape
+from kkori.run.trace import Trace, Unbuildable, Unupdatable
 from kkori.tensor import Tensor
 
-__all__ = ["Update", "Unupdatable", "look"]
+__all__ = ["Update"]
+
+PLAIN = (int, float, bool, str, type(None))
 
 
-class Unupdatable(Exception):
-    """A step that cannot be part of a compiled round."""
+class Group:
+    """One parameter group as it was recorded, and the numbers of its rule."""
 
+    def __init__(self, optimizer: Any, group: Any, members: list[Tensor], done: list[Any],
+                 numbers: slice) -> None:
+        self.rule, self.group = type(optimizer).rule, group
+        self.members, self.done = members, done
+        self.mine = numbers  # which of the program's numbers are new counts of this group
+        self.params = group["params"]
+        self.counters = optimizer.counters
+        self.states = [optimizer.state[param] for param in members if optimizer.state.get(param)]
+        self.exact = True  # counts are whole numbers, which are stored as they are
+        self.forget()
 
-class Unbuildable(Exception):
-    """A program that the compiler has no form for, or fails to compile."""
+    def forget(self) -> None:
+        """Somebody may have changed options or counts: look at them again."""
+        self.options: Any = None  # the group when `function` was made
+        self.counts: tuple[Any, ...] = ()
+        self.function: Any = None
 
+    def numbers(self, optimizer: Any) -> Any:
+        """The rule's floats in this round, the new counts last; None if it does something else."""
+        group = self.group
+        if group != self.options and not self.examine(optimizer):
+            return None
+        if group["params"] is not self.params:
+            return None
+        return self.function(*self.counts)
 
-class _Stand:
-    """What stands for an array while a rule is run: operators and NumPy functions end in `do`."""
-
-    __slots__ = ()
-    __array_priority__ = 3000
-    __neg__: Any
-
-    def do(self, name: str, *operands: Any) -> Any:
-        raise NotImplementedError
-
-    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
-        name = FUNCTIONS.get(ufunc.__name__)
-        if name is None or method != "__call__" or options:
-            raise Unupdatable(f"the rule uses {ufunc.__name__}")
-        return self.do(name, *inputs)
-
-    def __pow__(self, exponent: Any) -> Any:
-        if exponent != 2:
-            raise Unupdatable("the rule uses a power")
-        return self.do("square", self)
-
-    def __bool__(self) -> bool:
-        raise Unupdatable("the rule looks at a value")
-
-
-FUNCTIONS = {"add": "add", "subtract": "sub", "multiply": "mul", "divide": "div",
-             "true_divide": "div", "sqrt": "sqrt", "absolute": "abs", "maximum": "maximum",
-             "minimum": "minimum", "negative": "neg", "exp": "exp"}
-
-
-def _operators() -> None:
-    for symbol, name in {"add": "add", "sub": "sub", "mul": "mul", "truediv": "div"}.items():
-        setattr(_Stand, f"__{symbol}__", lambda self, other, n=name: self.do(n, self, other))
-        setattr(_Stand, f"__r{symbol}__", lambda self, other, n=name: self.do(n, other, self))
-    _Stand.__neg__ = lambda self: self.do("neg", self)
-
-
-_operators()
-
-
-class Symbol(_Stand):
-    """Stands for an array while the program is written."""
-
-    __slots__ = ("ref", "writer", "place")
-
-    def __init__(self, ref: tuple[str, Any], writer: Update, place: int) -> None:
-        self.ref, self.writer, self.place = ref, writer, place
-
-    def do(self, name: str, *operands: Any) -> Symbol:
-        return self.writer.emit(name, operands)
-
-
-class Probe(_Stand):
-    """Collects the numbers of a rule and notes what it does (`done`); computes nothing."""
-
-    __slots__ = ("found", "done", "place")
-
-    def __init__(self, found: list[float], done: list[Any], place: int) -> None:
-        self.found, self.done, self.place = found, done, place
-
-    def do(self, name: str, *operands: Any) -> Probe:
-        done = self.done
-        for operand in operands:
-            if operand.__class__ is Probe:
-                done.append(operand.place)
-            else:
-                self.found.append(float(operand))
-        done.append(name)
-        return Probe(self.found, done, len(done))
-
-
-class Trace:
-    """A recorded path as steps of a program."""
-
-    def __init__(self, end: Entry) -> None:
-        from kkori.codegen.lowering import Program, Spec, Step
-        path = end.path()
-        self.program = program = Program()
-        self.next_slot = end.slot_count
-        for entry in path:
-            for layout in entry.layouts:
-                steps = tuple(step // layout.kind.itemsize for step in layout.strides)
-                program.inputs.append(Spec(layout.shape, steps, layout.kind.str[1:]))
-            for inner in (entry.inner if entry.kind == "backward" else [entry]):
-                args = tuple(reference(pattern) for pattern in inner.patterns)
-                results = tuple(Spec(kind.shape, (), kind.dtype.str[1:])
-                                for kind in inner.promises)
-                program.steps.append(Step(inner.row.name, args, tuple(inner.slots), results))
-            for (_, source), slot in zip(entry.leaves, entry.slots, strict=False):
-                program.steps.append(Step("clone", (("slot", source),), (slot,)))
-        self.externals = len(program.inputs)
-        self.views = {slot for entry in path if entry.view is not None
-                      for slot in entry.slots}
-
-    def build(self, outputs: list[int]) -> Any:
-        """The compiled program that gives the slots in `outputs`; None if there is none."""
-        from dataclasses import replace
+    def examine(self, optimizer: Any) -> bool:
+        """Run the rule with stand-ins; False if it is not the recorded one any more."""
+        group = self.group
+        if group.get("differentiable") or group.get("capturable"):
+            return False
         try:
-            from kkori.codegen.segment import build
-            found = build(replace(self.program, outputs=outputs))
-        except Exception as error:  # whatever is wrong there: the program goes on without it
-            raise Unbuildable(f"the compiler failed: {type(error).__name__}: {error}") from error
+            names, counts = self.read_counts()
+            options = optimizer._plain_options(group, keep_tensors=False)
+            try:
+                found, new = self.probe(options, {name: Formula(name) for name in names})
+                lasting = all(map(is_plain, (group[name] for name in group if name != "params")))
+            except Unupdatable:  # it looks at its counts: it has to be asked every time
+                found, new = self.probe(options, dict(zip(names, counts, strict=True)))
+                lasting = False
+        except Exception:  # the rule itself will say so, on arrays
+            found = None
         if found is None:
-            raise Unbuildable("the compiler has no form for this round yet")
-        return found
+            self.forget()
+            return False
+        self.options = dict(group) if lasting else None
+        self.exact = all(getattr(new[name], "text", "") == f"({name} + (1))" for name in names)
+        self.counts = counts
+        self.function = function_of(names, [*found, *[new[name] for name in names]])
+        return True
 
-    def check(self) -> None:
-        """Unupdatable where a step has no loop rule."""
-        from kkori.codegen import toolchain
-        from kkori.codegen.graph import Graph
-        from kkori.codegen.lowering import LOWER, lower
-        if not toolchain.available():
-            raise Unupdatable("compiling needs llvmlite, which is not installed")
-        try:
-            found = lower(self.program, Graph())
-        except Exception as error:
-            raise Unbuildable(f"the compiler failed: {type(error).__name__}: {error}") from error
-        if found is None:
-            for step in self.program.steps:
-                if step.row not in LOWER:
-                    raise Unupdatable(f"{step.row} has no loop rule yet")
-            raise Unupdatable("an operation with options that have no loop rule yet")
+    def read_counts(self) -> tuple[list[str], tuple[Any, ...]]:
+        """What the counters of this group say; ValueError if those of parameters differ."""
+        found: list[tuple[Any, ...]] = []
+        names = [name for name in self.counters if self.states and name in self.states[0]]
+        for state in self.states:
+            found.append(tuple(state[name]._array.item() for name in names))
+        if any(counts != found[0] for counts in found):
+            raise ValueError("parameters that have been updated differently often")
+        return names, found[0] if found else ()
+
+    def probe(self, options: Any, counts: dict[str, Any]) -> tuple[Any, Any]:
+        """The rule's numbers and its new state; (None, None) if it is another rule now."""
+        found: list[Any] = []
+        did: list[Any] = []
+        state = self.states[0] if self.states else {}
+        slots, place = dict(counts), -2
+        for name in state:
+            if name not in counts:
+                place -= 1
+                slots[name] = Probe(found, did, place)
+        gradient = Probe(found, did, -2)
+        value, new = self.rule(Probe(found, did, -1), -gradient if self.group.get(
+            "maximize") else gradient, slots, **options)
+        did.append(("", value.place))
+        did += [(name, item.place) for name, item in new.items() if name not in counts]
+        if did != self.done or not new.keys() <= state.keys():
+            return None, None
+        return found, new
+
+    def counted(self, counts: Any) -> None:
+        """The step with these new counts has been made."""
+        self.counts = counts if self.exact else tuple(
+            np.asarray(count, state._array.dtype).item()
+            for count, state in zip(counts, self.counted_states(), strict=True))
+
+    def counted_states(self) -> list[Any]:
+        state = self.states[0] if self.states else {}
+        return [state[name] for name in self.counters if name in state]
 
 
-def reference(pattern: tuple[int, Any]) -> tuple[str, Any]:
-    kind, data = pattern
-    if kind == SLOT:
-        return "slot", data.slot
-    if kind == NUMBER:
-        return "value", data.item()
-    return ("input", data[0]) if kind == EXTERNAL else ("value", data)
-
-
-def look(end: Entry, slot: int) -> Any:
-    """A program that computes one value of an unfinished round; None where there is none."""
-    try:
-        trace = Trace(end)
-        trace.check()
-        return trace.build([slot])
-    except (Unbuildable, Unupdatable):
-        return None
+def is_plain(value: Any) -> bool:
+    """Whether an option is what it is: a tensor can change and still be the same."""
+    return value.__class__ in PLAIN or value.__class__ is tuple and all(map(is_plain, value))
 
 
 class Update:
     """One optimizer's step behind one recorded path, ready to be compiled and run."""
 
-    def __init__(self, optimizer: Any, tape: Tape) -> None:
+    def __init__(self, optimizer: Any, tape: Any) -> None:
         self.trace = Trace(tape.at)
         self.program = self.trace.program
         self.extra: list[Tensor] = []  # parameters' states: inputs behind the externals
-        self.groups: list[Any] = []
-        self.states: list[tuple[Any, str, Tensor]] = []  # where each extra input must still be
+        self.groups: list[Group] = []
+        self.state = optimizer.state
+        self.states: list[tuple[Any, str, Tensor]] = []  # where each state tensor must still be
+        self.counters: list[tuple[int, int]] = []  # counters: inputs, and numbers to store there
         self.expected: dict[int, Any] = {}  # the promise that each parameter's gradient must be
-        self.remembered: dict[int, Any] = {}  # of stateless groups: their options and numbers
+        self.place_of: dict[int, int] = {}  # which external each parameter is
         self.compiled: dict[tuple[int, ...], Any] = {}
         self.slots_written: set[int] = set()
         self.written: set[int] = set()  # numbers of the inputs that are overwritten
-        self.verified: list[Any] = []
+        self.forget()
         self.roots: set[int] = set()  # whose memory is overwritten
+        self.path = tape.at.path()
+        self.gradients = [slot for entry in self.path if entry.kind == "backward"
+                          for slot in entry.slots]
+        self.number = 0
         for group in optimizer.param_groups:
             self.add_group(optimizer, group, tape)
         if not self.groups:
             raise Unupdatable("a step that changes nothing")
+        if type(optimizer)._update_group is not plain_update():
+            raise Unupdatable("a step of its own kind")
+        self.program.numbers = self.number
+        self.program.stores = self.counters
         self.trace.check()
-        self.tails = Tails(tape.at.path(), tape.nodes)
+        self.tails = Tails(self.path, tape.nodes)
+        self.is_same = self.check_of_identity()
+        leaves = {id(tape.leaves_by_number()[number]) for entry in self.path
+                  for number, _ in entry.leaves}
+        params = [param for group in optimizer.param_groups for param in group["params"]]
+        self.outsiders = [param for param in params if id(param) not in leaves]
+        self.clears_all = leaves <= {id(param) for param in params}
+        tape.known += [self, *self.groups]
+        tape.state_roots |= {id(root_of(tensor._array)) for tensor in self.extra}
+        ends = [entry for entry in self.path if entry.kind == "backward"]
+        self.leaves = [pair for entry in ends for pair in entry.leaves]
+        self.only_backward = ends[0] if len(ends) == 1 else None
+        self.outputs: dict[tuple[int, ...], list[int]] = {}  # slots in the order they come out
+
+    def forget(self) -> None:
+        """Somebody has written in place, or shows memory to NumPy: look at all again."""
+        self.verified, self.admitted = [], -1
+        self.leaves_known = ()
 
     # The program.
 
@@ -216,16 +192,15 @@ class Update:
         self.trace.next_slot += 1
         return Symbol(("slot", slot), self, len(self.done))
 
-    number = 0
     done: list[Any]
 
-    def add_group(self, optimizer: Any, group: Any, tape: Tape) -> None:
+    def add_group(self, optimizer: Any, group: Any, tape: Any) -> None:
         """Run the rule with symbols for every parameter of a group."""
         if group.get("differentiable") or not optimizer.elementwise or group.get("capturable"):
             raise Unupdatable("an optimizer with options that need tensors")
         options = optimizer._plain_options(group, keep_tensors=False)
-        start, end, counters, done = self.number, None, None, None
-        members = []
+        start, end, done = self.number, None, None
+        members, places = [], []
         for param in group["params"]:
             if param._grad is None:
                 continue
@@ -233,48 +208,53 @@ class Update:
             gradient = tape.recorded(param._grad._array)
             if place is None or gradient is None or gradient.shape != param._array.shape:
                 raise Unupdatable("a gradient that this round did not make")
-            state = optimizer.state.get(param, {})
-            counts = {name: state[name].item() for name in optimizer.counters if name in state}
-            if counters is not None and counts != counters:
-                raise Unupdatable("parameters that have been updated differently often")
-            counters = counts
             self.number, self.done = start, []
-            self.expected[id(param)] = gradient
+            self.expected[id(param)], self.place_of[id(param)] = gradient, place
             try:
-                self.add_parameter(optimizer, group, param, place, gradient.slot, state, options,
-                                   counts)
+                places.append(self.add_parameter(optimizer, group, param, place, gradient.slot,
+                                                 options))
             except (TypeError, ValueError, AttributeError) as error:
                 raise Unupdatable(f"the rule of {type(optimizer).__name__}: {error}") from None
             if done is not None and done != self.done:
                 raise Unupdatable("a rule that treats parameters differently")
             end, done = self.number, self.done
             members.append(param)
-        self.number = start if end is None else end
-        self.program.numbers = self.number
-        if members:
-            self.groups.append((group, members, done))
+        if not members:
+            return
+        assert end is not None and done is not None
+        self.number = end + len(places[0])
+        for names in places:
+            self.counters += [(place, end + k) for k, place in enumerate(names)]
+        self.groups.append(Group(optimizer, group, members, done, slice(end, self.number)))
 
     def add_parameter(self, optimizer: Any, group: Any, param: Tensor, place: int, slot: int,
-                      state: Any, options: Any, counts: Any) -> None:
+                      options: Any) -> list[int]:
+        """Write the rule down for one parameter; the inputs that its counters are."""
+        state = optimizer.state.get(param, {})
         gradient: Any = Symbol(("slot", slot), self, -2)
         if group.get("maximize"):
             gradient = -gradient
-        places = {"": place}
-        slots: dict[str, Any] = dict(counts)
+        places, counters = {"": place}, []
+        slots: dict[str, Any] = {}
         for name, tensor in state.items():
-            if name not in counts:
-                places[name] = self.state_input(tensor)
-                self.states.append((state, name, tensor))
-                slots[name] = Symbol(("input", places[name]), self, -1 - len(places))
+            input = self.state_input(tensor)
+            self.states.append((state, name, tensor))
+            if name in optimizer.counters:
+                slots[name] = tensor.item()
+                counters.append((optimizer.counters.index(name), input))
+            else:
+                places[name] = input
+                slots[name] = Symbol(("input", input), self, -1 - len(places))
         value, found = type(optimizer).rule(Symbol(("input", place), self, -1), gradient, slots,
                                             **options)
         for name, new in {"": value, **found}.items():
-            if name in counts:
+            if name in optimizer.counters:
                 continue
             if not isinstance(new, Symbol) or name not in places:
                 raise Unupdatable("a rule that makes new state")
             self.write(places[name], new)
             self.done.append((name, new.place))
+        return [input for _, input in sorted(counters)]
 
     def state_input(self, tensor: Tensor) -> int:
         from kkori.codegen.lowering import Spec
@@ -296,90 +276,93 @@ class Update:
         self.program.writes.append((place, slot))
         self.written.add(place)
 
+    def check_of_identity(self) -> Any:
+        """A function that says whether the round's parameters are the optimizer's, and all state
+        tensors and their arrays where they were.
+
+        It is one expression of identities: there may be hundreds, and every round asks.
+        """
+        names: dict[str, Any] = {}
+        parts = []
+        for k, (state, name, tensor) in enumerate(self.states):
+            names.update({f"s{k}": state, f"n{k}": name, f"t{k}": tensor, f"a{k}": tensor._array})
+            parts.append(f"s{k}[n{k}] is t{k} and t{k}._array is a{k}")
+        for k, param in enumerate(param for group in self.groups for param in group.members):
+            state = self.state.get(param)
+            names.update({f"p{k}": param, f"q{k}": state or None})
+            parts.append(f"bound[{self.place_of[id(param)]}] is p{k}")
+            parts.append(f"all[p{k}] is q{k} and len(q{k}) == {len(state)}" if state
+                         else f"not all.get(p{k})")
+        for k, group in enumerate(self.groups):
+            names[f"l{k}"] = group.params = group.group["params"]
+            parts.append(f"len(l{k}) == {len(group.params)}")
+            names.update({f"m{k}_{j}": param for j, param in enumerate(group.params)})
+            parts += [f"l{k}[{j}] is m{k}_{j}" for j in range(len(group.params))]
+        return eval(f"lambda all, bound: {' and '.join(parts)}", names)  # noqa: S307
+
     # A round.
 
-    def numbers(self, optimizer: Any, tape: Tape) -> list[float] | None:
+    def numbers(self, optimizer: Any, tape: Any) -> Any:
         """The rule's floats of this round; None where the optimizer is not as it was recorded."""
-        for state, name, tensor in self.states:
-            if state.get(name) is not tensor:
-                return None
-        found: list[float] = []
-        seen = 0
-        for group in optimizer.param_groups:
-            for mine, members, done in self.groups:
-                if mine is group:
-                    seen += 1
-                    if not self.probe(optimizer, group, members, done, found):
-                        return None
-                    break
-            else:
-                if any(param._grad is not None for param in group["params"]):
-                    return None
-        return found if seen == len(self.groups) and len(found) == self.program.numbers else None
-
-    def probe(self, optimizer: Any, group: Any, members: list[Tensor], done: list[Any],
-              found: list[float]) -> bool:
-        """Run a group's rule for its numbers, once for all its parameters."""
-        expected = self.expected
-        for param in group["params"]:
-            grad = param._grad
-            if (None if grad is None else grad._array.__class__) is not expected.get(id(param)):
-                return False
-        if group.get("differentiable") or group.get("capturable"):
-            return False
-        states = optimizer.state
-        state = states.get(members[0], {})
-        options = optimizer._plain_options(group, keep_tensors=False)
-        if not state and self.remembered.get(id(group), (None,))[0] == options:
-            found += self.remembered[id(group)][1]  # nothing has changed since
-            return True
-        before = len(found)
-        did: list[Any] = []
-        slots: dict[str, Any] = {}
-        place = -2
-        for name, tensor in state.items():
-            if name in optimizer.counters:
-                slots[name] = tensor._array.item()
-            else:
-                place -= 1
-                slots[name] = Probe(found, did, place)
-        gradient = Probe(found, did, -2)
+        groups, state = optimizer.param_groups, optimizer.state
+        if state is not self.state or len(groups) != len(self.groups) and (
+                not self.others_idle(groups)):
+            return None
         try:
-            value, new = type(optimizer).rule(
-                Probe(found, did, -1), -gradient if group.get("maximize") else gradient, slots,
-                **options)
-            did.append(("", value.place))
-            did += [(name, item.place) for name, item in new.items()
-                    if name not in optimizer.counters]
-            self.new_state = new
-        except Exception:  # the rule itself will say so, on arrays
-            return False
-        for param in members[1:] if optimizer.counters and state else ():
-            other = states.get(param, {})
-            for name in optimizer.counters:
-                if name in state and other[name]._array.item() != slots[name]:
+            if not self.is_same(state, tape.bound):
+                return None
+        except (KeyError, IndexError):
+            return None
+        if not tape.due and not self.has_gradients(groups):
+            return None
+        for param in self.outsiders:
+            if param._grad is not None:
+                return None
+        if len(self.groups) == 1 and groups[0] is self.groups[0].group:
+            return self.groups[0].numbers(optimizer)
+        found: list[float] = []
+        for mine in self.groups:
+            numbers = mine.numbers(optimizer) if any(
+                mine.group is group for group in groups) else None
+            if numbers is None:
+                return None
+            found += numbers
+        return found
+
+    def others_idle(self, groups: Any) -> bool:
+        """Whether no parameter of a group that was not recorded has a gradient."""
+        mine = [group.group for group in self.groups]
+        return not any(param._grad is not None for group in groups
+                       if not any(group is one for one in mine) for param in group["params"])
+
+    def has_gradients(self, groups: Any) -> bool:
+        """Whether all parameters have the gradients that this round has promised."""
+        for group in groups:
+            for param in group["params"]:
+                grad = param._grad
+                if (None if grad is None else grad._array.__class__) is not self.expected.get(
+                        id(param)):
                     return False
-        if did != done or not new.keys() <= state.keys():
-            return False
-        self.remembered[id(group)] = options, found[before:]
         return True
 
-    new_state: dict[str, Any] = {}
-
-    def arrays(self, tape: Tape) -> list[Any] | None:
+    def arrays(self, tape: Any) -> list[Any] | None:
         """All inputs of the program; None where what is overwritten shares memory with others."""
-        found = [tensor._array for tensor in tape.bound[:tape.at.externals]]
-        found += [tensor._array for tensor in self.extra]
         known = self.verified
-        if len(found) != len(known):
-            return found if self.verify(tape, found) else None
-        for place, array in enumerate(found):
-            if array is known[place]:
-                continue
-            if place in self.written or not self.is_apart(place, array):
-                return found if self.verify(tape, found) else None
-            known[place] = array
-        return found
+        found = [tensor._array for tensor in tape.bound[:self.trace.externals]]
+        if not known or not all(map(is_, found, known)):
+            found += [tensor._array for tensor in self.extra]
+            if not (known and self.only_inputs_moved(found, known)):
+                if not self.verify(tape, found):
+                    return None
+            else:
+                self.verified = found
+        self.admitted = tape.admitted
+        return self.verified
+
+    def only_inputs_moved(self, found: list[Any], known: list[Any]) -> bool:
+        """Whether what is new is only read, and has nothing to do with what is overwritten."""
+        return all(array is known[place] or place not in self.written and self.is_apart(
+            place, array) for place, array in enumerate(found))
 
     def is_apart(self, place: int, array: Any) -> bool:
         """Whether a new input has nothing to do with what is overwritten."""
@@ -387,7 +370,7 @@ class Update:
             return False  # state: its layout is not matched every round
         return id(array if array.base is None else root_of(array)) not in self.roots
 
-    def verify(self, tape: Tape, arrays: list[Any]) -> bool:
+    def verify(self, tape: Any, arrays: list[Any]) -> bool:
         """Whether what is overwritten is memory of its own, as it was laid out before."""
         counts: dict[int, int] = {}
         self.verified = []
@@ -399,30 +382,40 @@ class Update:
             root = id(root_of(array))
             counts[root] = counts.get(root, 0) + 1
         self.roots = set()
-        for place in self.written:
+        for place in (*self.written, *[place for place, _ in self.counters]):
             root = root_of(arrays[place])
             if counts[id(root)] > 1 or root.__class__ is not np.ndarray or (
                     not arrays[place].flags.writeable):
                 return False
             self.roots.add(id(root))
-        for tensor in (*tape.bound, *self.extra):
+        for tensor in (*tape.bound[:self.trace.externals], *self.extra):
             if tensor._storage is not None and tensor._storage.exports and (
-                    tensor._requires_grad and is_shared_with_numpy(tensor._storage)):
+                    tensor._requires_grad or tensor in self.extra_set) and (
+                    is_shared_with_numpy(tensor._storage)):
                 return False
         self.verified = list(arrays)
+        changing = [tensor for group in self.groups for tensor in group.members] + self.extra
+        self.storages = [tensor.shared_storage() for tensor in changing]
         return True
 
-    def counted(self, optimizer: Any) -> None:
-        """Count the step in the optimizer's state, and the writes in the storages."""
-        for _, members, _ in self.groups:
-            for param in members:
-                (param._storage or param.shared_storage()).version += 1
-                state = optimizer.state.get(param)
-                if state:
-                    for name, tensor in state.items():
-                        (tensor._storage or tensor.shared_storage()).version += 1
-                        if name in optimizer.counters:
-                            tensor._array[...] = self.new_state[name]
+    @property
+    def extra_set(self) -> set[Tensor]:
+        return set(self.extra)
+
+    def counted(self, numbers: Any) -> None:
+        """Count the step in the groups, and the writes in the storages."""
+        for group in self.groups:
+            if group.counts:
+                group.counted(tuple(numbers[group.mine]))
+        for storage in self.storages:
+            storage.version += 1
+
+    def leaf_tensors(self, tape: Any) -> Any:
+        """The tensors that the round's gradients belong to."""
+        if self.leaves_known == () or self.leaves_at != tape.admitted:
+            self.leaves_known = [tape.bound[number] for number, _ in self.leaves]
+            self.leaves_at = tape.admitted
+        return self.leaves_known
 
     failure = ""
 
@@ -430,7 +423,14 @@ class Update:
         """The compiled round that also gives the slots in `live`; None where there is none."""
         if live not in self.compiled:
             try:
-                self.compiled[live] = self.trace.build(list(live))
+                slots = [*live, *[slot for slot in self.gradients if slot not in live]]
+                self.compiled[live] = self.trace.build(slots)
+                self.outputs[live] = slots
             except Unbuildable as reason:
                 self.compiled[live], self.failure = None, str(reason)
         return self.compiled[live]
+
+
+def plain_update() -> Any:
+    from kkori.optim.rule import RuleOptimizer
+    return RuleOptimizer._update_group

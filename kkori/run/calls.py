@@ -1,0 +1,181 @@
+"""Calls of layers as events: a model made of kkori's own modules is matched with one comparison.
+
+What such a module computes depends on its arguments, its parameters and its settings alone. So
+where the operations inside a call have all been matched, the call itself becomes an event that
+leads straight to the last of them: next time `forward` is not run at all. Changing a setting, a
+child or a hook of a module takes its events away (`changed`).
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from weakref import WeakKeyDictionary, ref
+
+from kkori.core.promise import Promise
+from kkori.run.entry import CONSTANT, EXTERNAL, SLOT, Entry, Unrecordable, check_constant
+from kkori.run.guards import Guard
+from kkori.tensor import Tensor
+
+__all__ = ["Call", "changed", "learn", "watched"]
+
+MOST_TRIES = 4
+watched: WeakKeyDictionary[Any, list[Any]] = WeakKeyDictionary()  # module -> references to events
+
+
+class Call:
+    """The call of a module at one place of the tree: `go` matches it and promises its result."""
+
+    __slots__ = ("module", "go", "__weakref__")
+
+    def __init__(self, module: Any, go: Any) -> None:
+        self.module, self.go = ref(module), go
+
+
+def changed(module: Any) -> None:
+    """A setting, a parameter, a child or a hook of `module` has been replaced."""
+    for event in watched.pop(module, ()):
+        call = event()
+        if call is not None:
+            call.module = nobody
+            call.go = None
+
+
+def nobody() -> Any:
+    return nobody  # is no module
+
+
+def learn(tape: Any, module: Any, args: tuple[Any, ...]) -> Any:
+    """Call a module, and make the call an event if all it did was to match operations."""
+    if not tape.learns_calls or not is_own(type(module)) or not is_pure(module):
+        return module.forward(*args)
+    before, asides, start = tape.here, tape.asides, tape.here[0]
+    start.tries += 1
+    with noticing_warnings() as warned:
+        result = module.forward(*args)
+    if not warned and tape.asides == asides:
+        inner = events_between(before, tape.here)
+        if inner and isinstance(result, Tensor) and inner[-1][1] == (result,) or (
+                inner and inner[-1][0].several and result is inner[-1][1]):
+            event = write(tape, module, args, start, [entry for entry, _ in inner])
+            if event is not None:
+                start.calls.append(event)
+    return result
+
+
+@contextmanager
+def noticing_warnings() -> Iterator[list[Any]]:
+    """A list that is not empty after a warning inside, which is given as ever."""
+    found: list[Any] = []
+    warn = warnings.warn
+
+    def noticing(message: Any, category: Any = None, stacklevel: int = 1, **options: Any) -> None:
+        found.append(message)
+        warn(message, category, stacklevel + 1, **options)
+
+    warnings.warn = noticing
+    try:
+        yield found
+    finally:
+        warnings.warn = warn
+
+
+def events_between(before: Any, here: Any) -> list[tuple[Entry, Any]]:
+    """What has been matched since `before`; empty if the round has been left meanwhile."""
+    found = []
+    while here is not before:
+        if here[2] is None:
+            return []
+        found.append((here[0], here[1]))
+        here = here[2]
+    return found[::-1]
+
+
+def is_pure(module: Any) -> bool:
+    """Whether a module and all its children are kkori's own, as they were written, unhooked."""
+    for one in module.modules():
+        if not is_own(type(one)) or "forward" in vars(one) or one._has_call_hooks:
+            return False
+    return True
+
+
+def is_own(kind: Any) -> bool:
+    """Whether a class of modules is one of kkori's, as it was written."""
+    return kind.__module__.startswith(("kkori.", "torch.")) and (
+        getattr(kind.forward, "__module__", "").startswith("kkori."))
+
+
+def write(tape: Any, module: Any, args: tuple[Any, ...], start: Entry,
+          inner: list[Entry]) -> Call | None:
+    """The event for a call with `args`; None where it uses other tensors than it was given."""
+    end = inner[-1]
+    path = end.after(start)
+    layouts = [layout for entry in path for layout in entry.layouts]
+    first = end.externals - len(layouts)
+    if any(entry.mode is not end.mode or entry.kind != "op" for entry in path):
+        return None
+    guard = Guard(tape, "def go(tape, args):")
+    guard.check(f"tape.on is not {end.mode}")
+    try:
+        patterns = [pattern(tape, arg, end) for arg in args]
+    except Unrecordable:
+        return None
+    seen: set[int] = set()
+    for k, (kind, data) in enumerate(patterns):
+        if kind == EXTERNAL:
+            patterns[k] = kind, (data, None if data in seen else layouts)
+            seen.add(data)
+    guard.arguments(patterns, layouts, first)
+    for number in range(first, end.externals):
+        if number not in seen:
+            place = place_of(module, tape.bound[number])
+            if place is None:
+                return None
+            table, name = place
+            guard.lines.append(f"  e = {guard.name('D', table)}[{guard.name('S', name)}]")
+            guard.external("e", number, layouts[number - first])
+    guard.otherwise()
+    guard.lines.append(" here = tape.here")
+    for number, entry in enumerate(needed(path, end)):
+        result = guard.promises(entry, str(number))
+    event = Call(module, guard.done(result))
+    for one in module.modules():
+        watched.setdefault(one, []).append(ref(event))
+    return event
+
+
+def pattern(tape: Any, arg: Any, end: Entry) -> tuple[int, Any]:
+    """How an argument of a call is recognised next time."""
+    if not isinstance(arg, Tensor):
+        check_constant(arg)
+        return CONSTANT, arg
+    if isinstance(arg._array, Promise):
+        return SLOT, type(arg._array)
+    for number in range(end.externals):
+        if tape.bound[number] is arg:
+            return EXTERNAL, number
+    raise Unrecordable("an argument that is not used, or a copy of it")
+
+
+def place_of(module: Any, tensor: Any) -> tuple[dict[str, Any], str] | None:
+    """The table of parameters or buffers of a module, or of its children, that has a tensor."""
+    for one in module.modules():
+        for table in (one._parameters, one._buffers):
+            for name, value in table.items():
+                if value is tensor:
+                    return table, name
+    return None
+
+
+def needed(path: list[Entry], end: Entry) -> list[Entry]:
+    """The events whose results have to be there: the last, and what its views are views of."""
+    found, wanted = [end], end.view
+    while wanted is not None and wanted[0] == SLOT:
+        source = next((entry for entry in path if wanted[1] in entry.slots), None)
+        if source is None:
+            break
+        found.append(source)
+        wanted = source.view
+    return found[::-1]

@@ -1,0 +1,177 @@
+"""Guards: the function that recognises one event of a recorded round and promises its results.
+
+Matching has to cost less than computing, so each event gets a small function of its own, put
+together from the lines below: one comparison an argument, then the promised tensors. What is
+compared with comes from the function's globals, so that events of the same form share one text,
+and one compiled code object. All of it is pure checking: where the program does something else
+the function returns None, and nothing has happened.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from kkori.core.promise import Promise
+from kkori.core.storage import is_shared_with_numpy
+from kkori.run.entry import (
+    CONSTANT,
+    EXTERNAL,
+    MOST_SNAPSHOT,
+    SLOT,
+    Entry,
+    Known,
+    Layout,
+    same_constant,
+    same_number,
+)
+from kkori.tensor import Tensor, wrap
+
+__all__ = ["Guard", "admit", "ending", "operation"]
+
+_new = object.__new__
+
+
+class Guard:
+    """The lines of a matching function, and the globals they refer to."""
+
+    def __init__(self, tape: Any, head: str) -> None:
+        self.tape = tape
+        self.lines = [head, " try:"]
+        self.names: dict[str, Any] = {"Tensor": Tensor, "new": _new, "admit": admit}
+
+    def name(self, stem: str, value: Any) -> str:
+        """A global for `value`."""
+        found = f"{stem}{len(self.names)}"
+        self.names[found] = value
+        return found
+
+    def check(self, failed: str) -> None:
+        """Give up where `failed` is true."""
+        self.lines.append(f"  if {failed}: return None")
+
+    def arguments(self, patterns: list[tuple[int, Any]], layouts: list[Layout],
+                  first: int) -> None:
+        """Compare all arguments; `first` is the number of the first external that is new."""
+        given = "".join(f"a{k}, " for k in range(len(patterns)))
+        self.lines += [f"  {given}= args" if patterns else "  () = args", "  bound = tape.bound"]
+        for k, (kind, data) in enumerate(patterns):
+            if kind == SLOT:
+                self.slot(f"a{k}", data)
+            elif kind == EXTERNAL and data[0] >= first and data[1] is not None:
+                self.external(f"a{k}", data[0], layouts[data[0] - first])
+            elif kind == EXTERNAL:
+                here = self.name("N", data[0])
+                self.check(f"a{k} is not bound[{here}] and not tape.copied({here}, a{k})")
+            else:
+                self.constant(f"a{k}", kind, data)
+
+    def slot(self, arg: str, promise: type[Promise]) -> None:
+        """A result of an earlier event of this round: every one has a class of its own."""
+        kind = self.name("K", promise)
+        self.check(f"{arg}._array.__class__ is not {kind} or "
+                   f"{arg}._requires_grad is not {promise.needs}")
+
+    def external(self, arg: str, number: int, layout: Layout) -> None:
+        """A tensor from outside that this round has not used before."""
+        known = Known()
+        self.tape.known.append(known)
+        where, cell = self.name("N", number), self.name("C", known)
+        shape = self.name("L", layout)
+        self.lines += [
+            f"  if {arg} is not {cell}.tensor() or {arg}._array is not {cell}.array() or "
+            f"{arg}._requires_grad is not {layout.needs}:",
+            f"   {arg} = admit(tape, {cell}, {shape}, {where}, {arg})",
+            f"   if {arg} is None: return None",
+            f"  bound[{where}] = {arg}"]
+
+    def constant(self, arg: str, kind: int, value: Any) -> None:
+        """Anything that is not a tensor."""
+        here = self.name("V", value)
+        if value is None or value is True or value is False:
+            self.check(f"{arg} is not {here}")
+        elif value.__class__ in (int, str) or value.__class__ is float and value and value == value:
+            self.check(f"{arg}.__class__ is not {self.name('T', value.__class__)} or "
+                       f"{arg} != {here}")
+        else:
+            same = self.name("F", same_constant if kind == CONSTANT else same_number)
+            self.check(f"not {same}({arg}, {here})")
+
+    def promises(self, entry: Entry, stem: str) -> str:
+        """Make the results of `entry`; the text of the tuple of them."""
+        results = []
+        for k, (promise, stub) in enumerate(zip(entry.promises, entry.stubs, strict=True)):
+            one = f"r{stem}_{k}"
+            results.append(one)
+            self.lines += [f" {one} = new(Tensor)",
+                           f" {one}._array = p = {self.name('K', promise)}()",
+                           " p.array = None", " p.tape = tape"]
+            if stub is not None:
+                self.lines += [f" {one}._requires_grad = True",
+                               f" {one}._node = {self.name('G', stub)}"]
+        found = f"({''.join(one + ', ' for one in results)})"
+        event = self.name("E", entry)
+        if entry.view is not None:
+            self.lines.append(f" tape.tie({event}, {found}, here)")
+        self.lines.append(f" here = {event}, {found}, here")
+        return found if entry.several else results[0]
+
+    def otherwise(self) -> None:
+        """The end of the comparisons: what has no `_array`, or another number of arguments."""
+        self.lines.append(" except (AttributeError, TypeError, ValueError): return None")
+
+    def done(self, result: str) -> Any:
+        """The function."""
+        self.lines += [" tape.here = here", f" return {result}"]
+        exec(code_of("\n".join(self.lines)), self.names)  # noqa: S102 our own text, see above
+        return self.names.pop("go")  # it would hold itself
+
+
+@lru_cache(maxsize=1024)
+def code_of(text: str) -> Any:
+    """The code object of a text; events of the same form share it."""
+    return compile(text, "<guard of a recorded round>", "exec")
+
+
+def operation(entry: Entry, tape: Any) -> Any:
+    """``go(tape, args)`` for one operation: its promised result, or None."""
+    guard = Guard(tape, "def go(tape, args):")
+    guard.check(f"tape.on is not {entry.mode}")
+    guard.arguments(entry.patterns, entry.layouts, entry.externals - len(entry.layouts))
+    guard.otherwise()
+    guard.lines.append(" here = tape.here")
+    return guard.done(guard.promises(entry, "0"))
+
+
+def ending(entry: Entry, tape: Any) -> Any:
+    """``go(tape, args)`` for backward(), whose arguments are roots and gradients: True, or None."""
+    guard = Guard(tape, "def go(tape, args):")
+    guard.arguments(entry.patterns, entry.layouts, entry.externals - len(entry.layouts))
+    guard.otherwise()
+    guard.lines.append(" here = tape.here")
+    return guard.done("True")
+
+
+def admit(tape: Any, known: Known, layout: Layout, number: int, tensor: Any) -> Tensor | None:
+    """What stands for external `number` in this round: `tensor`, a copy of it while NumPy code
+    could write to it, or None where it is not like the recorded one."""
+    if not layout.fits(tensor):
+        return None
+    if tensor._storage is not None and tensor._storage.exports:
+        known.forget()
+        tape.admitted += 1
+        return snapshot(tape, layout, number, tensor)
+    tape.admitted += 1
+    known.remember(tensor)
+    return tensor
+
+
+def snapshot(tape: Any, layout: Layout, number: int, tensor: Tensor) -> Tensor | None:
+    """`tensor`, or a copy of it while NumPy code could write to it; None where it is large."""
+    if not is_shared_with_numpy(tensor.shared_storage()):
+        return tensor
+    if layout.needs or layout.viewed or tensor._array.nbytes > MOST_SNAPSHOT:
+        return None
+    copy = wrap(tensor._array.copy("K"))
+    tape.originals[number] = tensor, copy
+    return copy

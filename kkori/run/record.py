@@ -1,0 +1,345 @@
+"""Recording: what the operations of one round were, as a path of the tree of rounds.
+
+While a round is recorded every operation runs at once, as ever, and is noted down: what it was
+called with (results of this round, tensors from outside, constants) and what its results look
+like. What cannot be replayed makes the recording `broken`: it is forgotten.
+"""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+import numpy as np
+
+from kkori.autograd.mode import switch
+from kkori.core.promise import promise_class
+from kkori.core.storage import root_of
+from kkori.run import guards
+from kkori.run.entry import (
+    AWAY,
+    CONSTANT,
+    EXTERNAL,
+    KINDS,
+    LEFT,
+    MOST_OPERATIONS,
+    NUMBER,
+    SLOT,
+    Entry,
+    Layout,
+    Unrecordable,
+    alike,
+    check_constant,
+    stub_of,
+)
+from kkori.tensor import Tensor
+
+__all__ = ["Recording", "apart", "compilable", "holds_tensors"]
+
+
+class Recording:
+    """The recording side of a tape."""
+
+    root: Entry
+    here: Any
+    start: Any
+    counts: dict[str, int]
+    may_record: bool
+    most_externals: int
+    recording = False
+
+    def compilable(self, name: str) -> bool:
+        """Whether a row can be part of a compiled round."""
+        return compilable(name)
+
+    def start_round(self) -> None:
+        raise NotImplementedError
+
+    def now(self, call: Any, args: Any) -> Any:
+        raise NotImplementedError
+
+    def forget(self) -> None:
+        """Nothing is being recorded."""
+        self.recording, self.broken = False, ""
+        self.at = self.root
+        self.class_of: dict[int, Any] = {}  # recorded results: id of the array -> (array, class)
+        self.external_of: dict[int, Any] = {}  # id of the tensor -> (tensor, number)
+        self.added: list[int] = []  # keys of `external_of` that the current operation has made
+        self.arrays: list[Any] = []  # of the externals
+        self.nodes: dict[int, Any] = {}  # slot -> node of a recorded result
+        self.grown: Any = None  # the first entry that this recording has made, and its parent
+        self.inside: Entry | None = None
+
+    def begin_recording(self) -> None:
+        """Record the round that begins now."""
+        self.start_round()
+        self.recording, self.here = True, AWAY
+
+    def record_on(self, entry: Entry, pending: Any, bound: list[Tensor]) -> None:
+        """Record the rest of this round as a new branch at `entry`."""
+        if not self.may_record:
+            return
+        self.begin_recording()
+        self.at = entry
+        for number, tensor in enumerate(bound):
+            self.arrays.append(weakref.ref(tensor._array))
+            self.external_of[id(tensor)] = weakref.ref(tensor), number
+        for event, tensors in pending:
+            self.note(event.promises, tensors)
+
+    def record(self, call: Any, row: Any, args: tuple[Any, ...]) -> Any:
+        """Run an operation now, and remember it."""
+        found = self.now(call, args)
+        if not self.broken and found is not NotImplemented:
+            self.added = []
+            try:
+                self.remember(call, row, args, found)
+            except Unrecordable as reason:
+                for number in self.added:
+                    del self.external_of[number]
+                if not self.is_aside(row, args, found):
+                    self.give_up(str(reason))
+        return found
+
+    def is_aside(self, row: Any, args: Any, found: Any) -> bool:
+        """Whether an operation that cannot be recorded can be left out of the round."""
+        if self.inside is not None or any(map(holds_tensors, args)):
+            return False
+        tensors = [arg for arg in args if isinstance(arg, Tensor)]
+        return apart(row, args) or not any(self.recorded(one._array) for one in tensors) and (
+            not any(one._requires_grad for one in tensors))
+
+    def give_up(self, reason: str) -> None:
+        """This round cannot be recorded: forget it."""
+        self.prune()
+        self.broken = reason
+        self.class_of, self.external_of, self.nodes = {}, {}, {}
+
+    def prune(self) -> None:
+        """Take what this recording has added to the tree away again."""
+        if self.grown is not None:
+            parent, entry = self.grown
+            parent.remove(entry)
+            self.grown, self.at = None, LEFT
+
+    def grow(self, entry: Entry) -> None:
+        """A new event behind the last one."""
+        if self.grown is None:
+            self.grown = self.at, entry
+        if entry.kind != "step":
+            entry.go = (guards.operation if entry.kind == "op" else guards.ending)(entry, self)
+        self.at.add(entry)
+        self.at = entry
+        self.most_externals = max(self.most_externals, entry.externals)
+
+    def remember(self, call: Any, row: Any, args: tuple[Any, ...], found: Any) -> None:
+        if self.at.depth > MOST_OPERATIONS:
+            raise Unrecordable("more than 2,000 operations in a round")
+        entry = Entry("op", self.inside or self.at)
+        if self.inside is not None:
+            entry.slot_count, entry.externals = self.inside.slot_count, self.inside.externals
+        if not self.compilable(row.name):
+            raise Unrecordable(f"{row.name} has no loop rule yet")
+        entry.row, entry.call, entry.mode = row, call, switch.on
+        entry.patterns = [self.pattern(entry, arg) for arg in args]
+        for kind, data in entry.patterns:
+            if kind == NUMBER and data.dtype not in {
+                    arg._array.dtype for arg in args if isinstance(arg, Tensor)}:
+                raise Unrecordable("a number of another type")
+        if self.inside is None:
+            same = next((child for child in self.at.ops if child.row is row
+                         and child.mode is entry.mode and alike(child.patterns, entry.patterns)),
+                        None)
+            if same is not None:
+                self.at = same
+                self.note(same.promises, found if same.several else (found,))
+                return
+        self.add_results(entry, row, found)
+        if self.inside is None:
+            self.grow(entry)
+        else:
+            self.inside.inner.append(entry)
+            self.inside.slot_count, self.inside.externals = entry.slot_count, entry.externals
+            self.inside.layouts += entry.layouts
+
+    def pattern(self, entry: Entry, arg: Any) -> tuple[int, Any]:
+        """How an argument is recognised next time."""
+        if isinstance(arg, Tensor):
+            known = self.recorded(arg._array)
+            if known is not None:
+                if known.needs is not arg._requires_grad:
+                    raise Unrecordable("a result whose tail was cut")
+                return SLOT, known
+            return EXTERNAL, self.external(entry, arg)
+        if arg.__class__ is np.ndarray and not arg.ndim and arg.dtype.str[1:] in KINDS:
+            if self.inside is not None and arg != 0:
+                raise Unrecordable("a number that a gradient rule has computed")
+            return NUMBER, arg
+        check_constant(arg)
+        return CONSTANT, arg
+
+    def external(self, entry: Entry, tensor: Tensor) -> tuple[int, Layout | None]:
+        number = self.number_of(tensor)
+        if number is not None:
+            return number, None
+        if tensor._array.__class__ is not np.ndarray or tensor._array.dtype.str[1:] not in KINDS:
+            raise Unrecordable(f"a tensor of {tensor.dtype}")
+        if tensor._requires_grad and tensor._node is not None:
+            raise Unrecordable("a tensor that was computed in an earlier round")
+        number = entry.externals
+        entry.externals += 1
+        layout = Layout(tensor)
+        entry.layouts.append(layout)
+        self.external_of[id(tensor)] = weakref.ref(tensor), number
+        self.added.append(id(tensor))
+        self.arrays.append(weakref.ref(tensor._array))
+        return number, layout
+
+    def number_of(self, tensor: Tensor) -> int | None:
+        """Which external of the recorded round `tensor` is, if it is one."""
+        held, number = self.external_of.get(id(tensor), (None, None))
+        return number if held is not None and held() is tensor else None
+
+    def add_results(self, entry: Entry, row: Any, found: Any) -> None:
+        entry.several = found.__class__ is tuple
+        tensors = found if entry.several else (found,)
+        for tensor in tensors:
+            if tensor._array.__class__ is not np.ndarray:
+                raise Unrecordable("a result without numbers")
+            slot = entry.slot_count
+            entry.slot_count += 1
+            entry.slots.append(slot)
+            kind = promise_class(tensor._array, slot, tensor._requires_grad)
+            entry.promises.append(kind)
+            entry.stubs.append(stub_of(row, tensor) if tensor._requires_grad else None)
+        if tensors and tensors[0]._base is not None and self.inside is None:
+            self.note_view(entry)
+        self.note(entry.promises, tensors)
+
+    def note_view(self, entry: Entry) -> None:
+        """The results of `entry` are views of its first argument."""
+        kind, data = entry.patterns[0]
+        if kind == SLOT:
+            entry.view = SLOT, data.slot
+            return
+        entry.view = EXTERNAL, data[0]
+        layouts = [layout for event in (*self.at.path(), entry) for layout in event.layouts]
+        layouts[data[0]].viewed = True
+
+    def note(self, promises: Any, tensors: Any) -> None:
+        """Remember which recorded results these tensors are."""
+        for kind, tensor in zip(promises, tensors, strict=True):
+            self.class_of[id(tensor._array)] = weakref.ref(tensor._array), kind
+            if tensor._node is not None:
+                self.nodes[kind.slot] = tensor._node
+
+    def recorded(self, array: Any) -> Any:
+        """Which recorded result an array is, if it is one."""
+        held, kind = self.class_of.get(id(array), (None, None))
+        return kind if held is not None and held() is array else None
+
+    def record_backward(self, run: Any, roots: Any, grads: Any, keep: bool, create: bool,
+                        inputs: Any) -> None:
+        from kkori.autograd.engine import inspect_results
+        plain = not keep and not create and inputs is None and inspect_results[0] is None
+        entry = Entry("backward", self.at)
+        if not plain or self.inside is not None or watched(roots):
+            self.give_up(self.broken or "backward() with options or hooks")
+        try:
+            if not self.broken:
+                entry.patterns = [self.pattern(entry, arg) for arg in (*roots, *grads)]
+        except Unrecordable as reason:
+            self.give_up(str(reason))
+        if self.broken:
+            self.now(run, (roots, grads, keep, create, inputs))
+            return
+        outside = entry.externals
+        self.inside = entry
+        try:
+            run(roots, grads, keep, create, inputs)
+        finally:
+            self.inside = None
+        if entry.externals != outside:
+            self.give_up(self.broken or "a gradient rule that makes a tensor")
+        if self.broken:
+            return
+        if len(roots) == 1 and "_implicit" in grads[0].__dict__ and entry.patterns[0][0] == SLOT:
+            entry.implicit = grads[0]
+        same = next((child for child in self.at.ends if child.kind == "backward"
+                     and (child.implicit is None) is (entry.implicit is None)
+                     and alike(child.patterns, entry.patterns)
+                     and child.leaves == entry.leaves), None)
+        if same is not None:
+            self.at = same
+            leaves = self.leaves_by_number()
+            self.note(same.promises, [leaves[number]._grad for number, _ in same.leaves])
+            return
+        self.grow(entry)
+
+    def leaves_by_number(self) -> dict[int, Any]:
+        return {number: held() for held, number in self.external_of.values()}
+
+    def gradient(self, leaf: Tensor, value: Tensor, fresh: bool) -> None:
+        """While recording: `value` was put into ``leaf.grad`` (`fresh`), or added to it."""
+        entry = self.inside
+        if entry is None or self.broken:
+            return
+        try:
+            if not fresh or leaf._hooks is not None and any(leaf._hooks):
+                raise Unrecordable("gradients are accumulated over rounds, or hooked")
+            source = self.recorded(value._array)
+            number = self.number_of(leaf)
+            if source is None or number is None:
+                raise Unrecordable("a gradient that no operation of the round made")
+            assert leaf._grad is not None
+            entry.leaves.append((number, source.slot))
+            slot = entry.slot_count
+            entry.slot_count += 1
+            entry.slots.append(slot)
+            entry.promises.append(promise_class(leaf._grad._array, slot, False))
+            entry.stubs.append(None)
+            self.note(entry.promises[-1:], [leaf._grad])
+        except Unrecordable as reason:
+            self.give_up(str(reason))
+
+    def has_recorded(self, root: Any) -> bool:
+        """Whether memory is part of the recorded round."""
+        for held in (*[held for held, _ in self.class_of.values()], *self.arrays):
+            known = held()
+            if known is not None and root_of(known) is root:
+                return True
+        return False
+
+
+def compilable(name: str) -> bool:
+    """Whether a row can be part of a compiled round: as a loop, or by its array rule."""
+    from kkori.codegen.lowering import BY_ARRAY_RULE, LOWER
+    return name in LOWER or name in BY_ARRAY_RULE
+
+
+def holds_tensors(value: Any) -> bool:
+    """Whether there are tensors in a list or tuple."""
+    return value.__class__ in (list, tuple) and any(
+        isinstance(item, Tensor) or holds_tensors(item) for item in value)
+
+
+def apart(row: Any, args: Any) -> bool:
+    """Whether the results of an operation have no tie to its arguments."""
+    return not row.view and not (switch.on and row.differentiable and any(
+        arg._requires_grad for arg in args if isinstance(arg, Tensor)))
+
+
+def watched(roots: Any) -> bool:
+    """Whether somebody wants to see gradients on their way, or runs Python of their own there."""
+    stack = [root._node for root in roots]
+    seen = set()
+    while stack:
+        node = stack.pop()
+        if node is None or isinstance(node, Tensor) or id(node) in seen:
+            continue
+        seen.add(id(node))
+        if node.hooks or node.prehooks or node.keepers or not hasattr(node, "row") or (
+                not hasattr(node.row, "plan")):
+            return True
+        stack.extend(node.edges)
+    return False

@@ -1,0 +1,89 @@
+"""A recorded path as a program for the compiler."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kkori.run.entry import EXTERNAL, NUMBER, SLOT, Entry
+
+__all__ = ["Trace", "Unbuildable", "Unupdatable", "look"]
+
+
+class Unupdatable(Exception):
+    """A step that cannot be part of a compiled round."""
+
+
+class Unbuildable(Exception):
+    """A program that the compiler has no form for, or fails to compile."""
+
+
+class Trace:
+    """A recorded path as steps of a program."""
+
+    def __init__(self, end: Entry) -> None:
+        from kkori.codegen.lowering import Program, Spec, Step
+        path = end.path()
+        self.program = program = Program()
+        self.next_slot = end.slot_count
+        for entry in path:
+            for layout in entry.layouts:
+                steps = tuple(step // layout.kind.itemsize for step in layout.strides)
+                program.inputs.append(Spec(layout.shape, steps, layout.kind.str[1:]))
+            for inner in (entry.inner if entry.kind == "backward" else [entry]):
+                args = tuple(reference(pattern) for pattern in inner.patterns)
+                results = tuple(Spec(kind.shape, (), kind.dtype.str[1:])
+                                for kind in inner.promises)
+                program.steps.append(Step(inner.row.name, args, tuple(inner.slots), results))
+            for (_, source), slot in zip(entry.leaves, entry.slots, strict=False):
+                program.steps.append(Step("clone", (("slot", source),), (slot,)))
+        self.externals = len(program.inputs)
+        self.views = {slot for entry in path if entry.view is not None
+                      for slot in entry.slots}
+
+    def build(self, outputs: list[int]) -> Any:
+        """The compiled program that gives the slots in `outputs`; None if there is none."""
+        from dataclasses import replace
+        try:
+            from kkori.codegen.segment import build
+            found = build(replace(self.program, outputs=outputs))
+        except Exception as error:  # whatever is wrong there: the program goes on without it
+            raise Unbuildable(f"the compiler failed: {type(error).__name__}: {error}") from error
+        if found is None:
+            raise Unbuildable("the compiler has no form for this round yet")
+        return found
+
+    def check(self) -> None:
+        """Unupdatable where a step has no loop rule."""
+        from kkori.codegen import toolchain
+        from kkori.codegen.graph import Graph
+        from kkori.codegen.lowering import LOWER, lower
+        if not toolchain.available():
+            raise Unupdatable("compiling needs llvmlite, which is not installed")
+        try:
+            found = lower(self.program, Graph())
+        except Exception as error:
+            raise Unbuildable(f"the compiler failed: {type(error).__name__}: {error}") from error
+        if found is None:
+            for step in self.program.steps:
+                if step.row not in LOWER:
+                    raise Unupdatable(f"{step.row} has no loop rule yet")
+            raise Unupdatable("an operation with options that have no loop rule yet")
+
+
+def reference(pattern: tuple[int, Any]) -> tuple[str, Any]:
+    kind, data = pattern
+    if kind == SLOT:
+        return "slot", data.slot
+    if kind == NUMBER:
+        return "value", data.item()
+    return ("input", data[0]) if kind == EXTERNAL else ("value", data)
+
+
+def look(end: Entry, slot: int) -> Any:
+    """A program that computes one value of an unfinished round; None where there is none."""
+    try:
+        trace = Trace(end)
+        trace.check()
+        return trace.build([slot])
+    except (Unbuildable, Unupdatable):
+        return None
