@@ -1,7 +1,7 @@
 """Matrix products as stages of a compiled segment, next to loop nests: same context, same pool.
 
 A factor may be an array or a view of one, as long as its rows or its columns lie side by side.
-Large products with no small side stay with the library behind NumPy, which is faster there.
+Large products with no small side are called from Python, between drivers (`matmul_choice`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from kkori.core.size import contiguous_strides
 
 __all__ = ["Factor", "emit_product", "factor_of", "is_own"]
 
-SMALL_SIDE = 256  # up to here own kernels are as fast as a library's
+SMALL_SIDE = 256  # up to here it pays to divide only the rows among threads
 
 
 class Factor(NamedTuple):

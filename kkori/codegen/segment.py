@@ -21,6 +21,7 @@ from kkori.codegen.driver import CONTEXT
 from kkori.codegen.emit import Unsupported
 from kkori.codegen.graph import Graph, Value, check
 from kkori.codegen.lowering import Program, lower
+from kkori.codegen.matmul_choice import product
 from kkori.codegen.native import Native
 from kkori.codegen.placement import Wanted, place, place_inputs, settle, wanted
 from kkori.codegen.products import is_own
@@ -220,7 +221,7 @@ class Segment:
         """A matrix product by a library, a copy in another shape, a row by its array rule."""
         parts, out = [self.array(arg) for arg in value.args], self.array(value)
         if value.kind == "dot":
-            np.dot(parts[0], parts[1], out=out)
+            product(parts[0], parts[1], out)
         elif value.kind == "reshape":
             out[...] = parts[0].reshape(out.shape)
         else:
