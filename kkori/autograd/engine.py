@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from kkori.autograd import piecewise
 from kkori.autograd.graph import Node, edge_of
 from kkori.autograd.mode import hand_out_gradients, owed, switch
-from kkori.autograd.spare import LARGE, holders, is_ours, may_overwrite, offer
+from kkori.autograd.spare import LARGE, holders, is_ours, offer, uses_once
 from kkori.tensor import Tensor, wrap
 
 __all__ = ["backward", "grad_of"]
@@ -75,9 +76,9 @@ class Walk:
             g = waiting.pop(node)
             if node.prehooks or node.keepers or self.captures:
                 g = self.before(node, g)
-            if (g.__class__ is Tensor and g._array.nbytes >= LARGE and not switch.on
-                    and is_ours(holders(g), g) and may_overwrite(node)):
-                found = _apply_over(node, g)
+            if g.__class__ is Tensor and g._array.nbytes >= LARGE and not switch.on:
+                ours = is_ours(holders(g), g)  # a line of its own: nothing else is on the stack
+                found = _apply_large(node, g, ours)
             else:
                 found = node.apply(g)
             if node.hooks:
@@ -104,9 +105,14 @@ class Walk:
         return parts if isinstance(g, list) else parts[0]
 
 
-def _apply_over(node: Node, g: Tensor) -> Any:
-    """``node.apply(g)``, which may write what it finds over `g`."""
-    offer(g._array)
+def _apply_large(node: Node, g: Tensor, ours: bool) -> Any:
+    """``node.apply(g)``; where `g` is `ours` it may be written over."""
+    if type(node).apply is not Node.apply or node.hooks:
+        return node.apply(g)
+    if not uses_once(node):
+        found = piecewise.gradients(node, g, ours)
+        return node.apply(g) if found is None else found
+    offer(g._array if ours else None)
     try:
         return node.apply(g)
     finally:

@@ -22,7 +22,7 @@ import numpy as np
 from kkori.autograd.graph import Node
 from kkori.tensor import Tensor, wrap
 
-__all__ = ["LARGE", "holders", "is_ours", "last_use", "may_overwrite", "offer", "take"]
+__all__ = ["LARGE", "holders", "is_ours", "last_use", "offer", "take", "uses_once"]
 
 LARGE = 1 << 17  # bytes; smaller arrays are not worth the question
 ndarray = np.ndarray
@@ -89,10 +89,8 @@ def is_ours(held: tuple[int, int], tensor: Any) -> bool:
         flags.owndata if array.base is None else owner_holders(array) == OWNER_HELD_ONCE))
 
 
-def may_overwrite(node: Node) -> bool:
+def uses_once(node: Node) -> bool:
     """Whether the one gradient rule of `node` that will be run is marked as a `last_use`."""
-    if type(node).apply is not Node.apply or node.hooks:
-        return False
     rules = [rule for edge, (rule, _) in zip(node.edges, node.row.rules, strict=False)
              if edge is not None]
     return len(rules) == 1 and getattr(rules[0], "last_use", False)

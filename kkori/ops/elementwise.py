@@ -102,7 +102,7 @@ def sigmoid_gradient(g: Tensor, out: Tensor) -> Tensor:
 sigmoid = unary("sigmoid", sigmoid_array, sigmoid_gradient, floats=True,
                 aliases=("special_expit",))
 sigmoid_backward = gradient_row(
-    "sigmoid_backward", lambda g, out: g * (out * (1 - out)),
+    "sigmoid_backward", lambda g, out, to=None: np.multiply(g, out * (1 - out), out=to),
     {"g": lambda g, out: g * (out * (1 - out)),
      "out": lambda gs, g, out: gs * g * (1 - 2 * out)})
 
@@ -155,13 +155,15 @@ rad2deg = unary("rad2deg", np.rad2deg, lambda g: g * (180 / math.pi), floats=Tru
 BITS = {2: np.int16, 4: np.int32, 8: np.int64}
 
 
-def relu_backward_array(g: Any, out: Any) -> Any:
+def relu_backward_array(g: Any, out: Any, to: Any = None) -> Any:
     """g, but 0 where out is not above 0 (NaN lets g pass).
 
     The bits of g are multiplied by 0 or 1: infinity times 0 would be NaN.
     """
+    bits = BITS[g.dtype.itemsize]
     passes = np.logical_not(np.less_equal(out, 0))
-    return np.multiply(g.view(BITS[g.dtype.itemsize]), passes).view(g.dtype)
+    to = None if to is None else to.view(bits)
+    return np.multiply(g.view(bits), passes, out=to).view(g.dtype)
 
 
 relu_gradient = last_use(lambda g, out: relu_backward(g, out))

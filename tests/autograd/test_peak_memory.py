@@ -16,7 +16,7 @@ import pytest
 
 import kkori as torch
 from kkori import nn
-from kkori.autograd import engine, spare
+from kkori.autograd import engine, piecewise, spare
 from kkori.nn import functional as F
 from kkori.ops import pieces
 from kkori.ops.table import TABLE
@@ -185,10 +185,80 @@ def test_whole_models_give_the_same_numbers(monkeypatch, taken, never):
     assert not taken
     for module in (engine, pieces):
         monkeypatch.setattr(module, "LARGE", 1)
-    monkeypatch.setattr(pieces, "PIECE", 64)
+    monkeypatch.setattr(piecewise, "PIECE", 64)
     for one, two in zip(gradients(), plain, strict=True):
         np.testing.assert_array_equal(one, two)
     assert len(taken) >= 3
+
+
+ELEMENTWISE = {
+    "tanh": torch.tanh, "exp": torch.exp, "sin": torch.sin, "sqrt": lambda x: x.abs().sqrt(),
+    "times itself": lambda x: x * x, "times a number": lambda x: 3.0 * x, "minus": lambda x: -x,
+    "over": lambda x: x / (2 + x.abs()), "from": lambda x: 1 - x, "power": lambda x: x ** 3,
+    "less itself": lambda x: x * 2 - x.sin(), "plus itself": lambda x: x.cos() + x.sin(),
+    "by one number": lambda x: x * x[0], "by a row": lambda x: x.reshape(-1, 10) * x[:10],
+    "larger": lambda x: torch.maximum(x, x.flip(0)),
+    "where": lambda x: torch.where(x > 0, x, 2 * x)}
+
+
+@pytest.fixture
+def small_pieces(monkeypatch):
+    """Elementwise rules go piece by piece; a list of the kinds of rows that did."""
+    done = []
+
+    def gradients(node, g, ours):
+        found = whole(node, g, ours)
+        if found is not None:
+            done.append(node.row.name)
+        return found
+    whole = piecewise.gradients
+    monkeypatch.setattr(piecewise, "LARGE", 1)
+    monkeypatch.setattr(piecewise, "PIECE", 4096)
+    monkeypatch.setattr(piecewise, "gradients", gradients)
+    return done
+
+
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_the_same_numbers_piece_by_piece(name, small_pieces, never):
+    w = leaf(seed=1)
+    f = torch.tensor(numbers(seed=2))
+
+    def gradient():
+        w.grad = None
+        out = ELEMENTWISE[name](w * f)
+        kept = out.detach().clone()
+        out.backward(f.reshape(out.shape))
+        assert torch.equal(kept, out.detach())
+        return w.grad.numpy().copy()
+    plain = never(gradient)
+    assert not small_pieces
+    np.testing.assert_array_equal(gradient(), plain)
+    assert small_pieces
+
+
+def test_piece_by_piece_needs_no_large_temporaries(small_pieces):
+    x = leaf()
+
+    def step():
+        torch.tanh(torch.tanh(torch.tanh(x))).backward(torch.ones(1).expand(SIZE))
+        x.grad = None
+    assert peak_of(step) < 3.3 * ARRAY + 1.3 * ARRAY
+
+
+def test_errors_are_the_same_piece_by_piece(small_pieces):
+    w = leaf(seed=1)
+    out = torch.tanh(w * 1)
+    out.sum().backward(retain_graph=True)
+    out.data.mul_(1)
+    with torch.no_grad():
+        out.add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        out.sum().backward()
+    out = torch.tanh(w * 1)
+    total = (out * torch.ones(SIZE)).sum()
+    total.backward()
+    with pytest.raises(RuntimeError, match="backward through the graph a second time"):
+        total.backward()
 
 
 # What somebody else can see is never overwritten.
@@ -198,6 +268,19 @@ def chain():
     w = leaf(seed=1)
     middle = w * 2
     return w, middle, torch.relu(middle)
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_difference_gives_its_gradient_on(keep, small_pieces):
+    """The first argument gets the gradient itself: the second must not write over it."""
+    a, b = leaf(seed=1), leaf(seed=2)
+    left, right = a * 2, b * 2
+    if keep:
+        left.retain_grad()
+    ((left - right) * 3).sum().backward()
+    assert not keep or (left.grad == 3).all()
+    assert (a.grad == 6).all()
+    assert (b.grad == -6).all()
 
 
 def test_a_plain_chain_is_overwritten(taken):
