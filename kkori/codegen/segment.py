@@ -176,7 +176,7 @@ class Segment:
         for number, (shape, kind, word) in enumerate(self.made):
             if results[number] is None or getrefcount(results[number]) > ALONE:
                 results[number] = None
-                array = np.empty(shape, kind)
+                array: Any = np.empty(shape, kind)
                 words[word] = address_of(array)
                 results[number] = array
         for value in self.to_hide if len(self.hidden) < len(self.to_hide) else ():
@@ -184,7 +184,7 @@ class Segment:
                 array = np.empty(value.shape, NUMPY[value.dtype])
                 words[self.places[value]] = address_of(array)
                 self.hidden[value] = array
-        array = None
+        array = None  # a result that is new is nobody else's, either
         self.free = sum(map(getrefcount, results))
 
     def settle_threads(self) -> None:

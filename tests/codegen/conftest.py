@@ -1,8 +1,13 @@
 """Native-code tests: skipped without llvmlite, and never touching the user's own cache."""
 
+import sys
+from pathlib import Path
+
 import pytest
 
 from kkori.codegen import toolchain
+
+sys.path.insert(0, str(Path(__file__).parent))  # for `ordinary` and `agreement`
 
 
 def pytest_collection_modifyitems(items):

@@ -5,27 +5,14 @@ import pytest
 
 pytest.importorskip("llvmlite", reason="native code is made by llvmlite")
 
+from recorded import Recorder
+
 from kkori import settings
 from kkori.codegen.graph import Graph, check
-from kkori.codegen.lowering import Program, Spec, Step, lower
+from kkori.codegen.lowering import Spec, Step, lower
 from kkori.codegen.schedule import Nest, plan
 from kkori.codegen.segment import build
 from kkori.codegen.target import named
-from kkori.core.size import contiguous_strides
-
-
-class Recorder:
-    """Writes a program as a user's step would leave it."""
-
-    def __init__(self, *shapes):
-        self.program = Program(inputs=[Spec(s, contiguous_strides(s), "f4") for s in shapes])
-
-    def __call__(self, row, *args):
-        steps = self.program.steps
-        given = tuple(arg if isinstance(arg, tuple) and arg[:1] in (("slot",), ("input",))
-                      else ("value", arg) for arg in args)
-        steps.append(Step(row, given, (len(steps),)))
-        return ("slot", len(steps) - 1)
 
 
 def network(n, m):
