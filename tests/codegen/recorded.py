@@ -143,6 +143,8 @@ def by_rules(program, arrays, given):
     slots = {}
     for step in program.steps:
         args = [argument(kind, value, arrays, given, slots) for kind, value in step.args]
+        if step.row == "clone":  # recorded without an order where it stands for a gradient
+            args[1:] = ["C"]
         found = TABLE[step.row].array(*args)
         slots.update(zip(step.slots, found if isinstance(found, tuple) else (found,), strict=True))
     after = [array.copy() for array in arrays]

@@ -31,7 +31,7 @@ def passes(program):
 def swap(shape):
     """a, b = b, a"""
     add = Recorder(shape, shape)
-    add.program.steps = [Step("clone", (("input", k), ("value", "C")), (k,)) for k in (0, 1)]
+    add.program.steps = [Step("clone", (("input", k),), (k,)) for k in (0, 1)]
     add.program.writes = [(0, 1), (1, 0)]
     return add.program
 
@@ -41,7 +41,7 @@ def rotate(shape):
     add = Recorder(shape, shape, shape)
     a, b, c = (("input", k) for k in range(3))
     add.write(a, add("add", b, c))
-    add.write(b, add("clone", c, "C"))
+    add.write(b, add("clone", c))
     add.write(c, add("mul", a, 2.0))
     return add.program
 
@@ -50,7 +50,7 @@ def old_numbers_given(shape):
     """The old numbers go out, the new ones come in, and the old ones are needed for those."""
     add = Recorder(shape, shape)
     w, g = ("input", 0), ("input", 1)
-    add.output(add("clone", w, "C"))
+    add.output(add("clone", w))
     new = add("sub", w, g)
     add.write(w, new)
     add.output(add("mul", w, w))
@@ -64,7 +64,7 @@ def new_numbers_given(shape):
     new = add("sub", w, g)
     add.write(w, new)
     add.write(other, new)
-    add.output(new, add("clone", new, "C"))
+    add.output(new, add("clone", new))
     return add.program
 
 
