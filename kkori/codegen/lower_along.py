@@ -133,10 +133,16 @@ def standardize_backward(g: Term, x: Term, weight: Any, mean: Term, spread: Term
     length = (prod(place),)
     to_weight = (g * hat.reshape(x.shape)).reduce("add", others, False).reshape(length)
     to_bias = g.reduce("add", others, False).reshape(length)
-    wide = (g if weight is None else g * weight.reshape(place)).reshape(view)
-    inner = (wide * hat).reduce("add", axes, True) / count(wide, axes)
-    found = wide - wide.reduce("add", axes, True) / count(wide, axes) - hat * inner
-    return (found * rate).reshape(x.shape), to_weight, to_bias
+    size = count(hat, axes)
+    if view == x.shape and others == axes:  # weight is constant along the axes
+        inner, total, wide = to_weight.reshape(place), to_bias.reshape(place), g
+        scale = rate if weight is None else rate * weight.reshape(place)
+    else:
+        wide = (g if weight is None else g * weight.reshape(place)).reshape(view)
+        inner = (wide * hat).reduce("add", axes, True)
+        total, scale = wide.reduce("add", axes, True), rate
+    found = (wide - total / size - hat * (inner / size)) * scale
+    return found.reshape(x.shape), to_weight, to_bias
 
 
 for _row in ("native_layer_norm", "native_group_norm", "native_batch_norm"):

@@ -32,7 +32,7 @@ def reshape(graph: Graph, x: Value, shape: Any) -> Value:
     return graph.reshape(x, shape)
 
 
-@rule("squeeze_0", "squeeze_1", "squeeze_2")
+@rule("squeeze_0")
 def squeeze(graph: Graph, x: Value, shape: Any) -> Value:
     return graph.reshape(x, shape)
 

@@ -275,17 +275,17 @@ def addr(x: Term, one: Term, two: Term, beta: Any, alpha: Any) -> Term:
 
 @formula("fmax")
 def fmax(x: Term, other: Term) -> Term:
-    return larger(x, other, "ge")
+    return behind_nan(x, other, largest(x, other))
 
 
 @formula("fmin")
 def fmin(x: Term, other: Term) -> Term:
-    return larger(x, other, "le")
+    return behind_nan(x, other, smallest(x, other))
 
 
-def larger(x: Term, other: Term, name: str) -> Term:
-    """The one that is ahead; NaN is behind everything."""
-    return (x.do(name, other) | other.do("ne", other)).choose(x, other)
+def behind_nan(x: Term, other: Term, found: Term) -> Term:
+    """`found`, and where one of the two is NaN the other."""
+    return x.do("ne", x).choose(other, other.do("ne", other).choose(x, found))
 
 
 @formula("heaviside")

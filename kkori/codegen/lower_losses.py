@@ -32,8 +32,8 @@ def square(x: Term, t: Term, how: Any) -> Term:
     return (x - t) * (x - t)
 
 
-def double_gap(x: Term, t: Term, how: Any) -> Term:
-    return (x - t) * 2
+def gap(x: Term, t: Term, how: Any) -> Term:
+    return x - t
 
 
 def smooth_l1(x: Term, t: Term, beta: Any) -> Term:
@@ -63,12 +63,15 @@ def soft_margin_slope(x: Term, t: Term, how: Any) -> Term:
 
 
 POINTWISE: dict[str, tuple[Callable[..., Term], Callable[..., Term]]] = {
-    "mse_loss": (square, double_gap), "smooth_l1_loss": (smooth_l1, smooth_l1_slope),
+    "mse_loss": (square, gap), "smooth_l1_loss": (smooth_l1, smooth_l1_slope),
     "huber_loss": (huber, huber_slope), "soft_margin_loss": (soft_margin, soft_margin_slope)}
+SCALES = {"mse_loss": 2.0}  # by which the slope is multiplied, after the gradient's share is taken
 
 
 def pointwise(name: str, value: Callable[..., Term], slope: Callable[..., Term]) -> None:
     """Register a loss and its gradient."""
+    scale = SCALES.get(name, 1)
+
     @formula(name)
     def loss(x: Term, target: Term, reduction: str, how: Any) -> Term:
         return collect(value(x, target, how), reduction)
@@ -76,7 +79,10 @@ def pointwise(name: str, value: Callable[..., Term], slope: Callable[..., Term])
     @formula(f"{name}_backward")
     def loss_backward(g: Term, x: Term, target: Term, reduction: str, how: Any) -> Term:
         count = prod(broadcast((x.shape, target.shape)))
-        return slope(x, target, how) * share_of(g, reduction, count)
+        if reduction == "none":
+            found = slope(x, target, how) * g
+            return found if scale == 1 else found * scale
+        return slope(x, target, how) * share_of(g if scale == 1 else g * scale, reduction, count)
 
 
 for _name, _rules in POINTWISE.items():
@@ -135,13 +141,18 @@ def hits(target: Term, classes: int, dtype: str, axis: int) -> Term:
     return wide.do("eq", places.reshape((classes, *(1,) * (len(target.shape) - axis))))
 
 
+def picked(hit: Term, x: Term, axis: int) -> Term:
+    """What `x` holds where there is a hit (all else adds nothing, not even a sign)."""
+    return hit.choose(x, -0.0).reduce("add", (axis,), False)
+
+
 def factors(hit: Term, target: Term, weight: Any, ignored: Any, axis: int,
             dtype: str) -> Term | None:
     """What each target counts for; None where all count the same."""
     found = None
     if weight is not None:
         wide = weight.reshape((*weight.shape, *(1,) * (len(target.shape) - axis)))
-        found = hit.choose(wide, 0.0).reduce("add", (axis,), False)
+        found = picked(hit, wide, axis)
     if ignored is not None:
         kept = target.as_number(dtype).do("ne", ignored).as_number(dtype)
         found = kept if found is None else found * kept
@@ -152,7 +163,7 @@ def factors(hit: Term, target: Term, weight: Any, ignored: Any, axis: int,
 def nll_loss(x: Term, target: Term, weight: Any, ignored: Any, reduction: str) -> Term:
     axis = min(len(x.shape) - 1, 1)
     hit = hits(target, x.shape[axis], x.dtype, axis)
-    values = -hit.choose(x, 0.0).reduce("add", (axis,), False)
+    values = -picked(hit, x, axis)
     share = factors(hit, target, weight, ignored, axis, x.dtype)
     values = values if share is None else values * share
     if reduction != "mean" or share is None:
