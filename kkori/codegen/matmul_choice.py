@@ -3,7 +3,8 @@
 A kind of product (element type, and how both sides lie) is compiled when NumPy has done as much
 work of that kind as compiling costs. So a program is at most twice as slow as without, and only for
 the first tenth of a second; and as work is counted, not timed, a program that is run again gives
-the same bits. Without llvmlite, and with ``KKORI_EAGER=1``, everything stays with NumPy.
+the same bits. Everything stays with NumPy where its library has good kernels for the processor
+(`blas`), without llvmlite, and with ``KKORI_EAGER=1``.
 
 This file imports nothing of the compiler before it is needed.
 """
@@ -82,12 +83,20 @@ def counted(kind: Kind, work: int) -> Callable[[Any, Any, Any], Any]:
     if seen < WARM_UP:
         _seen[kind] = seen + work
         return np.dot
-    try:
-        from kkori.codegen.matmul_large import prepared
-        own = prepared(kind)
-    except (ImportError, RuntimeError, OSError):  # no llvmlite, or memory may not be executed
-        own = None
+    own = compiled(kind)
     if own is not None:
         _sizes.append(BESIDE)
     _own[kind] = own or np.dot
     return _own[kind]
+
+
+def compiled(kind: Kind) -> Callable[[Any, Any, Any], Any] | None:
+    """Own kernels; None where NumPy's are as good, or where there is no compiler."""
+    from kkori.codegen.blas import uses_half_the_lanes
+    if not uses_half_the_lanes():
+        return None
+    try:
+        from kkori.codegen.matmul_large import prepared
+        return prepared(kind)
+    except (ImportError, RuntimeError, OSError):  # no llvmlite, or memory may not be executed
+        return None

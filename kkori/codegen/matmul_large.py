@@ -9,8 +9,8 @@ Operands larger than the memory kept for packed panels are multiplied in slabs o
 
 from __future__ import annotations
 
-import ctypes
 import functools
+import struct
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,7 +34,6 @@ from kkori.core.threads import get_num_threads
 
 __all__ = ["Packed", "prepared"]
 
-FAMILIES = ("avx512", "avx2")  # elsewhere a system's own library is likely to be better
 SLAB_STEPS = 4096  # of k
 PANELS_BYTES = 32 << 20  # of packed columns
 BLOCK_BYTES = 1536  # of one line of a block of k
@@ -42,7 +41,7 @@ STRIPS_BYTES = 384 << 10  # of packed rows, in the second cache level
 CHUNKS = 4  # a thread: one that is late leaves work to the others
 SHARED = 1 << 19  # multiply-adds from which a thread is worth waking
 CACHE_LINE = 64
-CONTEXT = ctypes.c_int64 * len(WORDS)
+CONTEXT = struct.Struct(f"{len(WORDS)}q")  # as bytes, which ctypes passes by their address
 
 _kept: list[np.ndarray] = []  # memory for packed operands
 
@@ -56,13 +55,13 @@ def _compact(array: Any) -> Any:
 
 
 @functools.cache
-def prepared(kind: Kind, target: Target | None = None) -> Packed | None:
-    """The compiled product of a kind; None on machines that have better libraries.
+def prepared(kind: Kind) -> Packed | None:
+    """The compiled product of a kind; None for vectors that NumPy's library has as well.
 
     Raises `MissingToolchain`.
     """
-    target = target or current()
-    return Packed(kind, target) if target.name in FAMILIES else None
+    target = current()
+    return Packed(kind, target) if target.bits >= 512 else None
 
 
 class Packed:
@@ -103,14 +102,14 @@ class Packed:
         layout = layout_of(self.blocks, self.target, m, n, k, threads)
         memory = _memory(layout.bytes)
         panels = _lines(address(memory))
-        context = CONTEXT(
+        context: Any = CONTEXT.pack(
             address(a), address(b), address(c), panels, panels + layout.strips,
             a.strides[self.blocks.left_side_by_side] // item,
             b.strides[not self.blocks.right_side_by_side] // item,
             c.strides[0] // item, accumulate, *layout.sizes)
-        pool, place = default_pool(threads), ctypes.addressof(context)
-        pool.run(self.code[PACK], place, layout.pack_chunks)
-        pool.run(self.code[MULTIPLY], place, layout.chunks)
+        pool = default_pool(threads)
+        pool.run(self.code[PACK], context, layout.pack_chunks)
+        pool.run(self.code[MULTIPLY], context, layout.chunks)
         _kept[:] = [memory]
 
 

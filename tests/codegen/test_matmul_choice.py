@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import kkori
-from kkori.codegen import matmul_choice, matmul_large, toolchain
+from kkori.codegen import blas, matmul_choice, matmul_large, toolchain
 from kkori.ops.matmul import LARGE
 
 
@@ -31,8 +31,9 @@ def own(monkeypatch):
         return whole(self, a, b, out)
 
     monkeypatch.setattr(matmul_large.Packed, "__call__", counted)
-    if not toolchain.available() or matmul_large.current().name not in matmul_large.FAMILIES:
-        pytest.skip("no own kernels for this processor")
+    monkeypatch.setattr(blas, "uses_half_the_lanes", lambda: True)
+    if matmul_large.current().bits < 512:
+        pytest.skip("own kernels are for processors with 512 bits")
     return seen
 
 
@@ -134,6 +135,33 @@ def test_without_a_compiler(error, monkeypatch):
     assert list(matmul_choice._own.values()) == [np.dot]
 
 
+def test_where_the_library_has_good_kernels(monkeypatch, own):
+    warm(monkeypatch)
+    monkeypatch.setattr(blas, "uses_half_the_lanes", lambda: False)
+    a = kkori.ones(200, 200)
+    assert ((a @ a) == 200).all() and own == []
+
+
+@pytest.mark.parametrize("core, wide", [("Haswell", True), ("Zen", True), ("SkylakeX", False),
+                                        ("", False)])
+def test_which_library_falls_behind(core, wide, monkeypatch):
+    from numpy._core import _multiarray_umath as numpy_core
+
+    monkeypatch.setattr(blas, "core_name", lambda path: core)
+    monkeypatch.setitem(numpy_core.__cpu_features__, "AVX512F", True)
+    assert blas.uses_half_the_lanes.__wrapped__() == wide
+    monkeypatch.setitem(numpy_core.__cpu_features__, "AVX512F", False)
+    assert not blas.uses_half_the_lanes.__wrapped__()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a name is not looked up in what is linked")
+def test_the_library_says_which_kernels_it_uses():
+    from numpy._core import _multiarray_umath as numpy_core
+
+    built_with = np.show_config(mode="dicts")["Build Dependencies"]["blas"]["name"]
+    assert bool(blas.core_name(numpy_core.__file__)) == ("openblas" in built_with)
+
+
 PROGRAM = """
 import sys, kkori
 a = kkori.ones(1100, 1100)
@@ -145,7 +173,8 @@ print("llvmlite" in sys.modules)
 
 @pytest.mark.parametrize("eager", ["", "1"])
 def test_a_program_of_its_own(eager):
-    """The compiler comes in when it pays, and not at all where the user says so."""
+    """LLVM comes in when it pays, and not at all where the user says so."""
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True,
                           env={**os.environ, "KKORI_EAGER": eager}, check=False)
-    assert done.stdout.split() == [str(not eager and toolchain.available())], done.stderr
+    wanted = not eager and toolchain.available() and blas.uses_half_the_lanes()
+    assert done.stdout.split() == [str(wanted)], done.stderr

@@ -125,9 +125,9 @@ def test_every_target_can_be_written(name):
         assert "multiply" in assemble.assembly(str(module), target)
 
 
-def test_which_processors_are_served():
-    kind = ("float", False, True)
+def test_wide_vectors_only(monkeypatch):
     for name in targets.FAMILIES:
-        target = targets.named(name)
-        if target.runs_here:
-            assert (prepared(kind, target) is None) == (name not in matmul_large.FAMILIES)
+        monkeypatch.setattr(matmul_large, "current", lambda name=name: targets.named(name))
+        monkeypatch.setattr(matmul_large, "Packed", lambda kind, target: target)
+        found = prepared.__wrapped__(("float", False, True))
+        assert (found is None) == (name != "avx512")
