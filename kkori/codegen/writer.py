@@ -283,6 +283,8 @@ class Writer:
     def gathered(self, name: str, axis: Axis, step: int, level: int, kind: str,
                  size: int) -> str:
         """Lanes that do not lie side by side."""
+        if 1 < step <= NEAR and axis.live == axis.lanes >= NEAR:
+            return self.picked(name, axis.lanes, step, level, kind, size)
         row = "zeroinitializer" if axis.live < axis.lanes else "poison"
         for lane in range(axis.live):
             at = self.code.put(level, f"getelementptr {kind}, ptr {name}, i64 {lane * step}")
@@ -290,6 +292,26 @@ class Writer:
             row = self.code.put(
                 level, f"insertelement <{axis.lanes} x {kind}> {row}, {kind} {one}, i64 {lane}")
         return row
+
+    def picked(self, name: str, lanes: int, step: int, level: int, kind: str, size: int) -> str:
+        """Every second (third, fourth) element: whole vectors, of which some lanes are taken.
+
+        The last vector ends with the last element that is wanted, so nothing behind it is read.
+        """
+        shape, span = f"<{lanes} x {kind}>", (lanes - 1) * step + 1
+        found, first = "poison", 0
+        for number in range(step):
+            begin = min(number * lanes, span - lanes)
+            at = self.code.put(level, f"getelementptr {kind}, ptr {name}, i64 {begin}")
+            part = self.code.put(level, f"load {shape}, ptr {at}, align {size}")
+            last = min(-(-(begin + lanes) // step), lanes)
+            mask = [lane if lane < first else lanes + lane * step - begin
+                    for lane in range(last)] + [-1] * (lanes - last)
+            chosen = ", ".join("i32 poison" if k < 0 else f"i32 {k}" for k in mask)
+            found = self.code.put(level, f"shufflevector {shape} {found}, {shape} {part}, "
+                                         f"<{lanes} x i32> <{chosen}>")
+            first = last
+        return found
 
     def store(self, value: Value, known: Known, where: Address, level: int) -> None:
         """Write one element, or one vector of them, of a stored value."""
@@ -331,6 +353,7 @@ def combine(code: Code, level: int, value: Value, old: str, new: str, lanes: int
 
 
 SINGLE = Axis("0", 0)
+NEAR = 4  # lanes so many elements apart are picked out of whole vectors
 
 
 def letters(kind: str) -> str:

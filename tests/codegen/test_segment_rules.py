@@ -251,3 +251,16 @@ def test_every_rule_belongs_to_a_row():
 def test_arrays_of_no_elements_are_left_to_array_rules():
     program, _ = program_for("add", [[np.zeros((0, 3), np.float32)]], (X, 1.0))
     assert build(program) is None
+
+
+@pytest.mark.parametrize("step", [2, 3, 4, 5])
+@pytest.mark.parametrize("length", [5, 16, 64, 131])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.bool_])
+def test_elements_that_lie_apart(step, length, dtype):
+    """Lanes are picked out of whole vectors; the array ends with the last that is wanted."""
+    memory = np.random.default_rng(9).random((length - 1) * step + 1) * 2
+    array = (memory > 1 if dtype is np.bool_ else memory.astype(dtype))[::step]
+    row = "logical_not" if dtype is np.bool_ else "neg"
+    program, arrays = program_for(row, [[array]], (X,))
+    found = build(program).run(arrays, [])[0]
+    np.testing.assert_array_equal(found, np.asarray(TABLE[row].array(array)))
