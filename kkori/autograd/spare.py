@@ -24,7 +24,7 @@ from kkori.tensor import Tensor, wrap
 
 __all__ = ["LARGE", "holders", "is_ours", "last_use", "offer", "take", "uses_once"]
 
-LARGE = 1 << 17  # bytes; smaller arrays are not worth the question
+LARGE = 1 << 20  # bytes; smaller arrays are not worth the question
 ndarray = np.ndarray
 
 

@@ -21,7 +21,7 @@ from kkori.nn import functional as F
 from kkori.ops import pieces
 from kkori.ops.table import TABLE
 
-SIZE = 100_000  # elements of 4 bytes: more than `spare.LARGE`, more than one piece
+SIZE = 100_000  # elements of 4 bytes: more than one piece
 ARRAY = 4 * SIZE
 ACTIVATIONS = {
     "relu": torch.relu, "sigmoid": torch.sigmoid, "gelu": F.gelu, "silu": F.silu, "elu": F.elu,
@@ -40,6 +40,14 @@ def numbers(*shape, seed=0):
 
 def leaf(*shape, seed=0):
     return torch.tensor(numbers(*shape, seed=seed), requires_grad=True)
+
+
+@pytest.fixture(autouse=True)
+def smaller(monkeypatch):
+    """What is large enough is smaller here than it is in earnest."""
+    assert engine.LARGE == pieces.LARGE == spare.LARGE
+    for module in (engine, pieces):
+        monkeypatch.setattr(module, "LARGE", 1 << 17)
 
 
 @pytest.fixture
