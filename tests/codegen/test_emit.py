@@ -1,0 +1,104 @@
+"""Nests as functions: how they may be cut, what ends them, what threads make of them."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("llvmlite", reason="native code is made by llvmlite")
+
+import recorded
+from recorded import NUMBERS, Recorder, arrays_for, compare
+
+from kkori import settings
+from kkori.codegen import emit, native
+from kkori.codegen.graph import Graph
+from kkori.codegen.lowering import lower
+from kkori.codegen.placement import place, place_inputs, settle, wanted
+from kkori.codegen.schedule import plan
+from kkori.codegen.segment import build
+from kkori.codegen.target import host
+
+
+@pytest.fixture
+def all_shared(monkeypatch):
+    """However little there is to do, threads share it."""
+    monkeypatch.setattr(emit, "WORK_TO_SHARE", 1)
+    monkeypatch.setattr(native, "WORK_TO_SHARE", 1)
+    before = settings.get_num_threads()
+    yield
+    settings.set_num_threads(before)
+
+
+def emitted(program):
+    graph = Graph()
+    goals = wanted(program, graph, lower(program, graph))
+    buffers = place_inputs(program, graph)
+    schedule = plan(goals.roots, [value for _, value in goals.writes], goals.doubts)
+    settle(goals.writes, schedule, graph, buffers)
+    place(schedule, buffers)
+    return [emit.emit_nest(f"nest{k}", nest, schedule.stored, buffers, host())
+            for k, nest in enumerate(schedule.stages)]
+
+
+def test_small_nests_end_themselves():
+    for nest in emitted(recorded.network(100, 512)):
+        assert nest.extent == nest.grain and not nest.finish
+
+
+def test_large_nests_are_cut_and_ended_by_a_function_of_their_own():
+    first, second = emitted(recorded.network(2000, 100_000))
+    assert first.finish and "@nest0.finish(" in first.text
+    assert not second.finish
+    assert first.extent == 2000 and second.extent == 100_000
+    assert first.extent > first.grain and second.extent > second.grain
+
+
+def test_totals_are_gathered_in_the_loop_that_writes_the_columns():
+    add = Recorder((1000,))
+    x = add("exp", ("input", 0))
+    add.output(x, add("sum_all", x))
+    (nest,) = emitted(add.program)
+    assert nest.text.count("define ") == 1
+    loops = nest.text.count("phi i64")
+    assert loops == 2, "whole blocks, and what is left"
+
+
+def test_a_few_numbers_need_no_loop():
+    add = Recorder((3,))
+    add.output(add("exp", ("input", 0)))
+    (nest,) = emitted(add.program)
+    assert " phi " not in nest.text
+
+
+SHARED = [(recorded.network, (100, 512)), (recorded.network, (70, 37)),
+          (recorded.polynomial, (333,)), (recorded.logistic, (200, 9)), (recorded.linreg, (50,))]
+
+
+@pytest.mark.parametrize("make, size", SHARED)
+def test_parts_make_a_whole(make, size, all_shared):
+    """The same bits for every number of threads, and what the array rules say."""
+    program = make(*size)
+    segment = build(program)
+    given = NUMBERS[:program.numbers]
+    found = []
+    for threads in (1, 2, 3, 7, 1):
+        settings.set_num_threads(threads)
+        arrays = arrays_for(program)
+        outputs = compare(segment, program, arrays, given, 1e-4)
+        found.append([array.copy() for array in (*outputs, *arrays)])
+    for other in found[1:]:
+        for one, two in zip(found[0], other, strict=True):
+            np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize("name, start", [("sum_all", 0), ("max_all", None), ("min_all", None)])
+@pytest.mark.parametrize("length", [5, 16, 64, 100, 1000])
+def test_totals_of_every_kind(name, start, length):
+    add = Recorder((length,))
+    x = add("sub", ("input", 0), 0.5)
+    add.output(x, add(name, x))
+    segment = build(add.program)
+    assert [nest.totals for nest in segment.schedule.nests] != [[]]
+    arrays = arrays_for(add.program)
+    compare(segment, add.program, arrays, [])
+    arrays[0][-1] = np.nan
+    assert np.isnan(segment.run(arrays, [])[1])
