@@ -418,6 +418,7 @@ class Writer:
             [] if self.steady else ["never", "zeros"]))
         self.clip = "" if self.steady else self.choose(CLIPPING)
         self.all_used = self.random.random() < (0.95 if self.steady else 0.6)  # by the loss
+        self.lets_go = name != "inference" and self.random.random() < 0.7
         self.scheduled = self.random.random() < 0.2
         self.forward_text = self.forward()
         return "".join(self.expand(able[name][2]))
@@ -435,6 +436,8 @@ class Writer:
                 if word == "loss" and self.all_used:
                     found += " + " + ALL
                 yield head + found + name[len(word):] + "\n"
+                if word == "loss" and self.lets_go:
+                    yield indented("g = u = b = q = c = d = s = z = None", head)
             else:
                 yield indented(self.lines(name), head)
 

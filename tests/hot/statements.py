@@ -18,7 +18,6 @@ FEEDS = {"": """\
 # each
 x, y, t = data, target, labels
 x, y, t = data, target, labels
-x, y, t = data * (1 + 0.01 * k), target, labels
 x, y, t = data[k % 2:], target[k % 2:], labels[k % 2:]
 x, y, t = torch.from_numpy(array).to(data.dtype), target, labels
 
@@ -28,6 +27,8 @@ x, y, t = data[:size], target[:size], labels[:size]
 array[k % n] += 0.01
 x, y, t = torch.tensor(array, dtype=data.dtype), target, labels
 """, "rare": """\
+x, y, t = data * (1 + 0.01 * k), target, labels
+
 x, y, t = data.clone().requires_grad_(), target, labels
 """, "random": """\
 # each
@@ -40,7 +41,7 @@ x, y, t = data[order], target[order], labels[order]
 START = """\
 g, u = h * v, y * 0.5 + h
 b, q = v * 2, v - 1
-c, d = x[:, :1] * v[0], y.mean(1, keepdim=True)
+c, d = x[:, :1] * v.sum(), y.mean(1, keepdim=True)
 s, z = (w * w).sum(), v.mean()
 """
 ALL = "(h + g + u + b * q + c * d + s * z).tanh().mean()"
@@ -126,6 +127,7 @@ VIEWS = """\
 {H} = {H}.t().contiguous().t()
 {H} = {H}.permute(1, 0).transpose(0, 1)
 {H} = {H}.flip(0)
+{S} = v[0] * 2
 {H} = {H}.detach() * 2 + {H}
 
 r = {H}[1:]
