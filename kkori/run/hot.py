@@ -315,7 +315,8 @@ def held_among_views(here: Any, tails: Any) -> Any:
         entry, tensors, here = here
         of_slot = entry.view is not None and entry.view[0] == SLOT
         held = False
-        for k, (slot, tensor) in enumerate(zip(entry.slots, tensors, strict=False)):
+        for k in range(len(tensors)):  # zip() would hold a tensor, too
+            slot, tensor = entry.slots[k], tensors[k]
             if slot not in wanted and getrefcount(tensor._array) <= by_promise and (
                     getrefcount(tensor) <= by_tensor + bases.get(id(tensor), 0)):
                 continue

@@ -20,6 +20,7 @@ from kkori.autograd import engine, piecewise, spare
 from kkori.nn import functional as F
 from kkori.ops import pieces
 from kkori.ops.table import TABLE
+from kkori.run import hot
 
 SIZE = 100_000  # elements of 4 bytes: more than one piece
 ARRAY = 4 * SIZE
@@ -139,6 +140,38 @@ def test_the_last_gradient_is_the_leafs_own():
         (x * f).sum().backward()
         x.grad = None
     assert peak_of(step) < 1.5 * ARRAY
+
+
+def test_a_replayed_round_has_no_large_array_at_all():
+    """The hidden layer of a compiled round is never stored."""
+    pytest.importorskip("llvmlite")
+    net = nn.Sequential(nn.Linear(1, 10_000), nn.ReLU(), nn.Linear(10_000, 1))
+    opt = torch.optim.SGD(net.parameters(), lr=1e-5)
+    x = torch.linspace(0, 1, 200).reshape(-1, 1)
+
+    def rounds():
+        for _ in range(8):
+            yhat = net(x)
+            loss = F.mse_loss(yhat, x)
+            loss.backward()
+            opt.step()
+            opt.zero_grad()
+    outer = hot.enabled()
+    hot.set_enabled(True)
+    tracemalloc.start()
+    try:
+        rounds()
+        tracemalloc.reset_peak()
+        before = tracemalloc.get_traced_memory()[0]
+        rounds()
+        kept, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        hot.set_enabled(outer)
+    assert opt._hot_loop.tape.counts["rounds"] >= 8
+    hidden = 200 * 10_000 * 4
+    assert before < hidden  # the compiler's own objects are among it
+    assert peak - before < hidden / 8
 
 
 # The same numbers.
