@@ -8,8 +8,8 @@
 which makes the rows [begin, end) of C (all of them where m is known), with strides in elements,
 `scratch` of `scratch_bytes(product, target)` bytes aligned to 64 (one for each thread), and `extra`
 for the epilogue. Threads share a product by taking rows each; the order of every sum depends on the
-plan alone, not on who computes it. Large square products are left to a BLAS: beyond the caches its
-packing of both operands pays.
+plan alone, not on who computes it. For large products without a small side see `matmul_blocks`:
+beyond the caches it pays to pack both operands.
 """
 
 from __future__ import annotations
