@@ -162,6 +162,28 @@ def test_the_library_says_which_kernels_it_uses():
     assert bool(blas.core_name(numpy_core.__file__)) == ("openblas" in built_with)
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_child_multiplies_too(monkeypatch, own):
+    warm(monkeypatch)
+    a = np.ones((300, 300), "f")
+    expected = matmul_choice.product(a, a)
+    child = os.fork()
+    if not child:
+        os._exit(not np.array_equal(matmul_choice.product(a, a), expected))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert np.array_equal(matmul_choice.product(a, a), expected)
+
+
+def test_rows_that_are_one_row(monkeypatch, own):
+    warm(monkeypatch)
+    row = kkori.randn(1, 200)
+    b = kkori.randn(200, 210)
+    found = (row.expand(190, 200) @ b).numpy()
+    np.testing.assert_allclose(found, np.broadcast_to((row @ b).numpy(), (190, 210)), atol=1e-4)
+    assert own
+
+
 PROGRAM = """
 import sys, kkori
 a = kkori.ones(1100, 1100)
