@@ -41,6 +41,7 @@ SCALARS: dict[str, tuple[int, bool]] = {
     "ne": (2, True), "and": (2, True), "or": (2, True), "not": (1, True),
     "select": (3, False), "cast": (1, False), "copy": (1, False),
 }
+UNORDERED = ("add", "mul", "and", "or", "eq", "ne")  # the order of operands makes no difference
 REDUCTIONS = ("add", "max", "min")
 KINDS = ("input", "number", "constant", "range", "map", "reduce", "view", "reshape", "dot",
          "row")
@@ -100,6 +101,8 @@ class Graph:
         """A scalar operation; operands are broadcast by views."""
         shape = broadcast(arg.shape for arg in args)
         given = [self.expand(arg, shape) for arg in args]
+        if name in UNORDERED:  # so that equal values are found equal
+            given.sort(key=lambda arg: arg.number)
         if dtype is None:
             dtype = "b1" if SCALARS[name][1] else given[-1].dtype
         if name == "cast" and given[0].dtype == dtype:
