@@ -98,6 +98,7 @@ class Segment:
         self.format, self.offset = f"={program.numbers}d", 8 * buffers.count
         self.shared, self.threads = bool(native.shared or native.scratch), 0
         self.results: list[Any] = [None] * len(goals.outputs)
+        self.stamp = -1  # for the caller: whose inputs these are
         self.free = -1  # what `getrefcount` says of all results together if nobody else has them
         self.array_rules = graph.rows
         self.row_results: dict[int, Any] = {}  # of rows that NumPy computes, within a round

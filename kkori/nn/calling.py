@@ -17,7 +17,7 @@ from kkori.nn.hooks import (
     everywhere,
     register,
 )
-from kkori.run.calls import MOST_TRIES, learn
+from kkori.run.calls import MOST_TRIES, OWN, learn
 from kkori.tensor import Tensor
 
 __all__ = ["CALL_TABLES", "Calls"]
@@ -58,7 +58,7 @@ class Calls:
             if self._has_call_hooks or everywhere.any:
                 return HookedCall(self, args, options).run()
             if tape is not None and not options and tape.here[0].tries < MOST_TRIES and (
-                    not tape.recording):
+                    OWN[type(self)] and not tape.recording):
                 return learn(tape, self, args)
             return self.forward(*args, **options)
         except Exception as error:

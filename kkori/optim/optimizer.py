@@ -17,7 +17,7 @@ from typing import Any
 import kkori
 from kkori.core.errors import message
 from kkori.nn.hooks import RemovableHandle, register
-from kkori.run.hot import drop_gradients
+from kkori.run.hot import drop_gradients, replay
 from kkori.tensor import Tensor
 
 __all__ = [
@@ -71,9 +71,14 @@ def register_optimizer_step_post_hook(hook: Callable) -> RemovableHandle:
 
 def _with_hooks(step: Callable) -> Callable:
     """``step`` with the hooks of its optimizer, and the global ones, called around it."""
+    replayable = getattr(step, "replayable", False)
 
     @wraps(step)
     def hooked_step(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
+        if replayable and not (args or kwargs or self._optimizer_step_pre_hooks
+                               or self._optimizer_step_post_hooks or _global_step_pre_hooks
+                               or _global_step_post_hooks) and replay(self):
+            return None
         if self._optimizer_step_pre_hooks or _global_step_pre_hooks:
             args, kwargs = _run_pre_hooks(self, step, args, kwargs)
         result = step(self, *args, **kwargs)

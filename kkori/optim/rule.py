@@ -73,8 +73,9 @@ class RuleOptimizer(Optimizer):
 
         Returns what ``closure`` returned, or None.
         """
-        if closure is None and hot.step(self):
+        if closure is None and hot.replay(self):
             return None
+        hot.before_step(self)
         if owed:
             hand_out_gradients()
         loss = None
@@ -86,6 +87,8 @@ class RuleOptimizer(Optimizer):
             self._update_group(group)
         hot.after_step(self)
         return loss
+
+    step.replayable = True  # type: ignore[attr-defined]  # see `replay` in kkori/run/hot.py
 
     def _update_group(self, group: dict[str, Any]) -> None:
         on_tensors = bool(group.get("differentiable")) or not self.elementwise

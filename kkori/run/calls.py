@@ -49,7 +49,7 @@ def nobody() -> Any:
 
 def learn(tape: Any, module: Any, args: tuple[Any, ...]) -> Any:
     """Call a module, and make the call an event if all it did was to match operations."""
-    if not tape.learns_calls or not is_own(type(module)) or not is_pure(module):
+    if not tape.may_hold or not is_pure(module):
         return module.forward(*args)
     before, asides, start = tape.here, tape.asides, tape.here[0]
     start.tries += 1
@@ -96,15 +96,21 @@ def events_between(before: Any, here: Any) -> list[tuple[Entry, Any]]:
 def is_pure(module: Any) -> bool:
     """Whether a module and all its children are kkori's own, as they were written, unhooked."""
     for one in module.modules():
-        if not is_own(type(one)) or "forward" in vars(one) or one._has_call_hooks:
+        if not OWN[type(one)] or "forward" in vars(one) or one._has_call_hooks:
             return False
     return True
 
 
-def is_own(kind: Any) -> bool:
+class _Own(dict[Any, bool]):
     """Whether a class of modules is one of kkori's, as it was written."""
-    return kind.__module__.startswith(("kkori.", "torch.")) and (
-        getattr(kind.forward, "__module__", "").startswith("kkori."))
+
+    def __missing__(self, kind: Any) -> bool:
+        self[kind] = found = kind.__module__.startswith(("kkori.", "torch.")) and (
+            getattr(kind.forward, "__module__", "").startswith("kkori."))
+        return found
+
+
+OWN = _Own()
 
 
 def write(tape: Any, module: Any, args: tuple[Any, ...], start: Entry,

@@ -125,8 +125,20 @@ class Entry:
         while stack:
             entry = stack.pop()
             stack.extend(entry.children)
+            if hasattr(entry.runner, "finishes"):
+                entry.runner.finishes = []
             entry.ops, entry.calls, entry.ends = [], [], []
             entry.go = entry.runner = None
+
+    def endings(self) -> list[Entry]:
+        """The ends of rounds behind here that can be run."""
+        found, stack = [], [self]
+        while stack:
+            entry = stack.pop()
+            stack.extend(entry.children)
+            if entry.runner is not None:
+                found.append(entry)
+        return found
 
     def path(self) -> list[Entry]:
         """The events from the start of the round to here."""

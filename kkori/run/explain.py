@@ -56,24 +56,14 @@ def facts(loop: Any) -> dict[str, Any]:
     """One loop as a dict."""
     tape = loop.tape
     counts = tape.counts if tape is not None else {}
-    ends = ends_of(tape.root) if tape is not None else []
-    return {"optimizer": loop.name, "rounds": loop.rounds + counts.get("rounds", 0),
-            "replayed": counts.get("rounds", 0), "recorded": counts.get("recorded", 0),
+    replayed = tape.replayed() if tape is not None else 0
+    ends = tape.root.endings() if tape is not None else []
+    return {"optimizer": loop.name, "rounds": loop.rounds + replayed,
+            "replayed": replayed, "recorded": counts.get("recorded", 0),
             "side exits": counts.get("side exits", 0), "branches": len(ends),
             "operations": [entry.depth - 1 for entry in ends], "given up": loop.given_up,
             "kernels": [segment.kernels for entry in ends
                         for segment in entry.runner.compiled.values() if segment is not None]}
-
-
-def ends_of(root: Any) -> list[Any]:
-    """The steps at which recorded rounds end."""
-    found, stack = [], [root]
-    while stack:
-        entry = stack.pop()
-        if entry.kind == "step":
-            found.append(entry)
-        stack.extend(entry.children)
-    return found
 
 
 def machine_facts() -> dict[str, float]:

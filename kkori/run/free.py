@@ -53,7 +53,7 @@ class FreeTape(Tape):
 
     rest = 2 * hot.REST
     failures = idle = 0
-    learns_calls = False  # there is no optimizer with which this tape would go
+    may_hold = False  # there is no optimizer with which this tape would go
 
     def begin(self) -> None:
         """The next round begins."""
@@ -112,8 +112,7 @@ class FreeTape(Tape):
         found = hot.still_held(here, ending.tails)
         if found is None:
             return False
-        held, views = found
-        slots = [slot for slot, _, _ in held]
+        slots = found[0]
         runner = ending.runner((*slots, *[slot for slot in entry.slots if slot not in slots]))
         if runner is None:
             return False
@@ -122,15 +121,15 @@ class FreeTape(Tape):
         except runner.Doubtful:
             return False
         with undisturbed():
-            self.finish(held, views, outputs, ending.tails)
-            self.deliver(leaves, outputs[len(held):])
+            self.finish(found, outputs, ending.tails)
+            self.deliver(leaves, outputs[len(slots):])
         runner.inputs[:] = [None] * len(runner.inputs)  # nothing is kept alive for the next round
         self.begin()
         return True
 
-    def finish(self, held: list[Any], views: Any, outputs: list[Any], tails: Any) -> None:
+    def finish(self, held: Any, outputs: list[Any], tails: Any) -> None:
         """Hand out what is still wanted of a computed round."""
-        hot.fulfil(held, views, outputs, tails, self)
+        hot.fulfil(held, outputs, tails, self)
         self.here = self.start
         self.counts["rounds"] += 1
         self.idle = 0

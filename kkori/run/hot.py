@@ -24,7 +24,7 @@ from kkori.run.guards import operation
 from kkori.run.tape import Tape, unrolled
 from kkori.tensor import Tensor
 
-__all__ = ["after_step", "drop_gradients", "enabled", "leave", "set_enabled", "step", "tapes"]
+__all__ = ["after_step", "before_step", "drop_gradients", "enabled", "leave", "replay", "set_enabled", "tapes"]
 
 ROUNDS_BEFORE_RECORDING = 3
 MOST_RECORDINGS = 12
@@ -54,7 +54,7 @@ class Loop:
     def __init__(self, name: str) -> None:
         self.name = name
         self.rounds = self.recordings = self.failures = self.idle = 0
-        self.rest = REST
+        self.rest, self.replayed = REST, 0
         self.tape: Tape | None = None
         self.given_up = self.last_failure = ""
 
@@ -95,22 +95,15 @@ def leave() -> None:
         switch.tape.in_place()
 
 
-def step(optimizer: Any) -> bool:
-    """Called as a step begins; True if the whole round, this step included, has been run."""
+def before_step(optimizer: Any) -> None:
+    """Called as a step begins that could not be replayed: what is pending is computed."""
     tape = switch.tape
-    if tape is None:
-        return False
+    if tape is None or tape.recording and tape is loop_of(optimizer).tape:
+        return
     if tape is not loop_of(optimizer).tape:
         tape.in_place()
-        return False
-    if tape.recording:
-        return False
-    for entry in tape.here[0].ends:
-        if entry.kind == "step" and run_round(tape, entry.runner, optimizer):
-            return True
-    if tape.here is not tape.start:
+    elif tape.here is not tape.start:
         tape.miss()
-    return False
 
 
 def after_step(optimizer: Any) -> None:
@@ -121,6 +114,10 @@ def after_step(optimizer: Any) -> None:
     tape = loop.tape
     loop.rounds += 1
     loop.idle += 1
+    if tape is not None:
+        tape.doubt()  # counts have gone on without it
+        if tape.replayed() != loop.replayed:
+            loop.replayed, loop.idle = tape.replayed(), 0
     if loop.given_up:
         if switch.tape is tape:
             switch.tape = None
@@ -132,7 +129,7 @@ def after_step(optimizer: Any) -> None:
     elif tape is not None and switch.tape is tape:
         tape.start_round()
         tape.missed()
-    if tape is not None and tape.counts["flushed"] > 20 + 4 * tape.counts["rounds"]:
+    if tape is not None and tape.counts["flushed"] > 20 + 4 * tape.replayed():
         give_up(loop, "values are looked at, or changed, before the step")
     elif loop.idle > MOST_IDLE:
         give_up(loop, "no two rounds are alike")
@@ -191,7 +188,7 @@ def finish_recording(loop: Loop, tape: Tape, optimizer: Any) -> None:
             raise Unupdatable("a round without operations")
         entry = Entry("step", tape.at)
         entry.runner = Update(optimizer, tape)
-        tape.at.ends = [child for child in tape.at.ends if child.kind != "step"]
+        tape.drop_steps(tape.at)
         tape.grow(entry)
     except (Unupdatable, Unbuildable) as reason:
         tape.prune()
@@ -203,6 +200,19 @@ def finish_recording(loop: Loop, tape: Tape, optimizer: Any) -> None:
         tape.forget()
 
 
+def replay(optimizer: Any) -> bool:
+    """Whether the whole round, with the step that begins now, could be run as one call."""
+    tape = switch.tape
+    if tape is not None:
+        for entry in tape.here[0].ends:
+            if entry.kind == "step" and entry.runner.optimizer() is optimizer:
+                for finish in entry.runner.finishes:
+                    if finish(tape, optimizer):
+                        return True
+                return run_round(tape, entry.runner, optimizer)
+    return False
+
+
 def run_round(tape: Tape, update: Any, optimizer: Any) -> bool:
     """Compute a whole round; False, with nothing changed, where that is not possible."""
     numbers = update.numbers(optimizer, tape)
@@ -212,11 +222,10 @@ def run_round(tape: Tape, update: Any, optimizer: Any) -> bool:
     if not arrays:
         return False
     here = tape.here
-    found = still_held(here, update.tails)
-    if found is None:
+    held = still_held(here, update.tails)
+    if held is None:
         return False
-    held, views = found
-    slots = tuple([slot for slot, _, _ in held])
+    slots = tuple(held[0])
     runner = update.compiled.get(slots) or update.runner(slots)
     if runner is None:
         give_up(loop_of(optimizer), update.failure)
@@ -224,55 +233,58 @@ def run_round(tape: Tape, update: Any, optimizer: Any) -> bool:
     before = runner.rounds
     try:
         outputs = runner.run(arrays, numbers)
-        finish(tape, update, held, views, outputs, numbers)
+        runner.stamp = tape.admitted
+        update.note(tape, here, held, runner)
+        finish(tape, update, held, outputs, numbers)
     except runner.Doubtful:  # nothing has been overwritten; an array rule may have something to say
         return False
     except BaseException:  # parameters may have been overwritten: then the round is finished first
         if runner.rounds != before:
             with undisturbed():
-                tape.here = here
-                finish(tape, update, held, views, runner.outputs(), numbers)
+                if tape.here is here:
+                    finish(tape, update, held, runner.outputs(), numbers)
+                tape.reset()
         raise
     return True
 
 
-def finish(tape: Tape, update: Any, held: list[Any], views: Any, outputs: list[Any],
-           numbers: Any) -> None:
+def finish(tape: Tape, update: Any, held: Any, outputs: list[Any], numbers: Any) -> None:
     """The round has been computed: hand out what is still wanted of it, and begin the next.
 
-    It may be called again from the start where an interrupt has come in between.
+    Until the last line it may be called again, where an interrupt has come in between.
     """
     if tape.due:
-        tape.owes = owed_by(tape, update, held, outputs)
-    if held or views:
-        fulfil(held, views, outputs, update.tails, tape)
+        tape.owes = owed_by(tape, update, held[0], outputs)
+    if held[0] or held[2]:
+        fulfil(held, outputs, update.tails, tape)
     update.counted(numbers)
-    tape.counts["rounds"] += 1
     tape.reset()
 
 
-def owed_by(tape: Tape, update: Any, held: list[Any], outputs: list[Any]) -> Any:
-    """Gradients that nobody has asked for: leaves, arrays, and whether the optimizer's
-    ``zero_grad()`` clears them all. The tape keeps them until somebody asks."""
+def owed_by(tape: Tape, update: Any, held: list[int], outputs: list[Any]) -> Any:
+    """Gradients that nobody has asked for: leaves, arrays, and whose ``zero_grad()`` may clear
+    them. The tape keeps them until somebody asks."""
     here = tape.here
     if here[0] is update.only_backward:
-        return update.leaf_tensors(tape), outputs[len(held):], update.clears_all
+        return update.leaf_tensors(tape), outputs[len(held):], update
     leaves, arrays = [], []
-    found = dict(zip(update.outputs[tuple(slot for slot, _, _ in held)], outputs, strict=True))
+    found = dict(zip(update.outputs[tuple(held)], outputs, strict=True))
     bound = tape.bound
     while here[2] is not None:
         entry, tensors, here = here
         if entry.kind == "backward" and not tensors:
             leaves += [bound[number] for number, _ in entry.leaves]
             arrays += [found[slot] for slot in entry.slots]
-    return leaves, arrays, update.clears_all
+    return leaves, arrays, update
 
 
 def drop_gradients(optimizer: Any) -> bool:
     """``zero_grad()`` of what the last round has in store; False if there may be more to do."""
     tape = switch.tape
-    if tape is None or tape.owes is None or not tape.owes[2] or (
-            tape is not loop_of(optimizer).tape):
+    if tape is None or tape.owes is None:
+        return False
+    update = tape.owes[2]
+    if not update.clears_all or update.optimizer() is not optimizer:
         return False
     tape.owes = None
     return True
@@ -283,10 +295,10 @@ _alone = [0, 0]
 
 
 def still_held(here: Any, tails: Any) -> Any:
-    """What somebody still holds of a round, the newest first: slots, tensors and stubs of results,
-    and the events that made views. None if one of them needs a tail that a replayed round cannot
-    give."""
-    found: list[Any] = []
+    """What somebody still holds of a round, the newest first: slots, their tensors, and the events
+    that made views. None if one of them needs a tail that a replayed round cannot give."""
+    slots: list[int] = []
+    found: list[Tensor] = []
     by_tensor, by_promise = _alone
     at = here
     while at[2] is not None:
@@ -296,17 +308,19 @@ def still_held(here: Any, tails: Any) -> Any:
         k = 0
         for tensor in tensors:
             if getrefcount(tensor) > by_tensor or getrefcount(tensor._array) > by_promise:
-                slot, stub = entry.slots[k], entry.stubs[k]
-                if stub is not None and slot not in tails.first:
+                slot = entry.slots[k]
+                if entry.stubs[k] is not None and slot not in tails.first:
                     return None
-                found.append((slot, tensor, stub))
+                slots.append(slot)
+                found.append(tensor)
             k += 1
-    return found, ()
+    return slots, found, ()
 
 
 def held_among_views(here: Any, tails: Any) -> Any:
     """The same where there are views: whoever holds one holds what it is a view of."""
-    found: list[Any] = []
+    slots: list[int] = []
+    found: list[Tensor] = []
     views: list[Any] = []
     wanted: set[int] = set()  # slots of which views are held
     bases: dict[int, int] = {}  # by how many views a tensor is held that nobody else holds
@@ -320,11 +334,12 @@ def held_among_views(here: Any, tails: Any) -> Any:
             if slot not in wanted and getrefcount(tensor._array) <= by_promise and (
                     getrefcount(tensor) <= by_tensor + bases.get(id(tensor), 0)):
                 continue
-            stub, held = entry.stubs[k], True
-            if stub is not None and slot not in tails.first:
+            held = True
+            if entry.stubs[k] is not None and slot not in tails.first:
                 return None
             if entry.view is None:
-                found.append((slot, tensor, stub))
+                slots.append(slot)
+                found.append(tensor)
         if held and entry.view is not None:
             views.append((entry, tensors))
             if of_slot:
@@ -332,13 +347,14 @@ def held_among_views(here: Any, tails: Any) -> Any:
         if tensors and of_slot:
             base = id(tensors[0]._base)
             bases[base] = bases.get(base, 0) + len(tensors)
-    return found, views[::-1]
+    return slots, found, views[::-1]
 
 
-def fulfil(held: list[Any], views: Any, outputs: list[Any], tails: Any, tape: Tape) -> None:
+def fulfil(held: Any, outputs: list[Any], tails: Any, tape: Tape) -> None:
     """Give the tensors that are still held their arrays and tails."""
+    slots, found, views = held
     round = None
-    for (slot, tensor, stub), array in zip(held, outputs, strict=False):
+    for slot, tensor, array in zip(slots, found, outputs, strict=False):
         promised = tensor._array
         if promised.__class__ is np.ndarray:
             continue
@@ -348,17 +364,25 @@ def fulfil(held: list[Any], views: Any, outputs: list[Any], tails: Any, tape: Ta
             array = laid_out(array, promised.strides)
         promised.array, promised.tape = array, None
         tensor._array = array
-        if stub is not None:
+        if slot in tails.first:
             if round is None:
-                round = tails.of_round(tape.bound)
+                round = tails.of_round(tape)
             round.hang(tensor, slot)
-    kept = {slot: tensor for slot, tensor, _ in held} if views else {}
+    if views:
+        fulfil_views(held, tails, tape, round)
+
+
+def fulfil_views(held: Any, tails: Any, tape: Tape, round: Any) -> None:
+    """The same for views, the oldest first."""
+    slots, found, views = held
+    kept = dict(zip(slots, found, strict=True))
     for entry, tensors in views:
         keep_views(tape, entry, tensors, kept)
-        kept.update(zip(entry.slots, tensors, strict=True))
-        for slot, tensor, stub in zip(entry.slots, tensors, entry.stubs, strict=True):
-            if stub is not None:
-                round = round or tails.of_round(tape.bound)
+        for slot, tensor in zip(entry.slots, tensors, strict=True):
+            kept[slot] = tensor
+            if slot in tails.first:
+                if round is None:
+                    round = tails.of_round(tape)
                 round.hang(tensor, slot)
 
 

@@ -27,6 +27,8 @@ class Tails:
         self.templates: dict[int, Any] = {}  # by the first slot of an operation
         self.first: dict[int, tuple[int, int]] = {}  # slot: that slot, and which output it is
         self.leaves: set[int] = set()
+        self.known_leaves: dict[int, Tensor] = {}  # as they were when the tape had met so many
+        self.known_at = -1
         for entry in path:
             node = nodes.get(entry.slots[0]) if entry.kind == "op" and entry.slots else None
             if node is None:
@@ -61,25 +63,37 @@ class Tails:
         return node.__class__, node.row, edges, node.numbers, node.shape, node.kind, saved, (
             node.versions), entry.depth
 
-    def of_round(self, bound: list[Tensor]) -> Round:
-        """The tails of one round, whose externals are `bound`."""
-        return Round(self, {number: bound[number] for number in self.leaves})
+    def of_round(self, tape: Any) -> Round:
+        """The tails of the round that `tape` has matched."""
+        leaves = self.known_leaves
+        if self.known_at != tape.admitted or not tape.may_hold:
+            leaves = {number: tape.bound[number] for number in self.leaves}
+            if tape.may_hold:
+                self.known_leaves, self.known_at = leaves, tape.admitted
+        round = _new(Round)
+        round.tails, round.leaves, round.nodes = self, leaves, {}
+        round.sequence = _next_number()
+        return round
 
 
 class Round:
     """The nodes of one replayed round, each made once; it holds none of them."""
 
     __slots__ = ("tails", "leaves", "nodes", "sequence")
-
-    def __init__(self, tails: Tails, leaves: dict[int, Tensor]) -> None:
-        self.tails, self.leaves = tails, leaves
-        self.nodes: dict[int, Any] = {}
-        self.sequence = _next_number()
+    tails: Tails
+    leaves: dict[int, Tensor]
+    nodes: dict[int, Any]
+    sequence: float
 
     def hang(self, tensor: Tensor, slot: int) -> None:
         """Give a kept result its node."""
         first, number = self.tails.first[slot]
-        tensor._node = self.node(first)
+        if first in self.nodes:  # another output of the same operation
+            tensor._node = self.node(first)
+        else:
+            tensor._node = node = _new(self.tails.templates[first][0])
+            node.origin = self, first
+            self.nodes[first] = ref(node)
         if number:
             tensor._output_nr = number
 

@@ -50,6 +50,7 @@ class Tape(Recording):
         self.admitted = 0  # how often a guard has met another tensor than last time
         self.asides = 0  # operations that were run although a round was being matched
         self.may_record = True
+        self.last: Any = None  # the update that was run last
         self.owes: Any = None  # gradients of the last round that nobody has asked for
         self.due = False  # whether this round has promised gradients that nobody has asked for
         self.start_round()
@@ -68,7 +69,7 @@ class Tape(Recording):
         self.originals: dict[int, Any] = {}  # number: external, and its copy in `bound`
 
     most_externals = 0
-    learns_calls = True  # calls of modules are events; they hold the tables of parameters
+    may_hold = True  # parameters: the optimizer with which this tape goes holds them too
 
     @property
     def pending(self) -> list[tuple[Entry, list[Tensor]]]:
@@ -79,11 +80,24 @@ class Tape(Recording):
         """Nothing more will be matched: forget all, and what it holds."""
         self.hand_out()
         self.forget()
+        self.counts["rounds"] = self.replayed()
         self.root.clear()
         self.known, self.may_record = [], False
         self.reset()
         if self in owed:
             owed.remove(self)
+
+    def replayed(self) -> int:
+        """How many rounds have been run as one call."""
+        return self.counts["rounds"] + sum(end.runner.rounds() for end in self.root.endings()
+                                           if hasattr(end.runner, "rounds"))
+
+    def drop_steps(self, entry: Entry) -> None:
+        """Forget how rounds have ended behind `entry`: the optimizer does something else now."""
+        for end in entry.ends:
+            if end.kind == "step":
+                self.counts["rounds"] += end.runner.rounds()
+        entry.ends = [end for end in entry.ends if end.kind != "step"]
 
     # One operation.
 

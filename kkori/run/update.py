@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from operator import is_
 from typing import Any
+from weakref import ref
 
 import numpy as np
 
+from kkori.core.threads import undisturbed
 from kkori.core.storage import is_shared_with_numpy, root_of
+from kkori.run.finish import write
 from kkori.run.symbols import Formula, Probe, Symbol, function_of
 from kkori.run.tails import Tails
 from kkori.run.trace import Trace, Unbuildable, Unupdatable
@@ -20,6 +23,8 @@ from kkori.tensor import Tensor
 
 __all__ = ["Update"]
 
+ROUNDS_BEFORE_FINISH = 3
+MOST_FINISHES = 4
 PLAIN = (int, float, bool, str, type(None))
 
 
@@ -130,6 +135,7 @@ class Update:
         self.program = self.trace.program
         self.extra: list[Tensor] = []  # parameters' states: inputs behind the externals
         self.groups: list[Group] = []
+        self.optimizer = ref(optimizer)
         self.state = optimizer.state
         self.states: list[tuple[Any, str, Tensor]] = []  # where each state tensor must still be
         self.counters: list[tuple[int, int]] = []  # counters: inputs, and numbers to store there
@@ -165,6 +171,8 @@ class Update:
         ends = [entry for entry in self.path if entry.kind == "backward"]
         self.leaves = [pair for entry in ends for pair in entry.leaves]
         self.only_backward = ends[0] if len(ends) == 1 else None
+        self.endings: dict[Any, int] = {}  # how often a round has ended in a certain way
+        self.finishes: list[Any] = []  # functions that end rounds, and only those they know
         self.outputs: dict[tuple[int, ...], list[int]] = {}  # slots in the order they come out
 
     def forget(self) -> None:
@@ -298,12 +306,15 @@ class Update:
             parts.append(f"len(l{k}) == {len(group.params)}")
             names.update({f"m{k}_{j}": param for j, param in enumerate(group.params)})
             parts += [f"l{k}[{j}] is m{k}_{j}" for j in range(len(group.params))]
-        return eval(f"lambda all, bound: {' and '.join(parts)}", names)  # noqa: S307
+        self.identities, self.identity_text = names, " and ".join(parts)
+        return eval(f"lambda all, bound: {self.identity_text}", dict(names))  # noqa: S307
 
     # A round.
 
     def numbers(self, optimizer: Any, tape: Any) -> Any:
         """The rule's floats of this round; None where the optimizer is not as it was recorded."""
+        if tape.last is not self:
+            self.recount(tape)
         groups, state = optimizer.param_groups, optimizer.state
         if state is not self.state or len(groups) != len(self.groups) and (
                 not self.others_idle(groups)):
@@ -328,6 +339,12 @@ class Update:
                 return None
             found += numbers
         return found
+
+    def recount(self, tape: Any) -> None:
+        """The last round was not this one: counts have gone on elsewhere."""
+        tape.last = self
+        for group in self.groups:
+            group.forget()
 
     def others_idle(self, groups: Any) -> bool:
         """Whether no parameter of a group that was not recorded has a gradient."""
@@ -417,6 +434,28 @@ class Update:
             self.leaves_at = tape.admitted
         return self.leaves_known
 
+    def rounds(self) -> int:
+        """How many rounds this has run."""
+        return sum(runner.rounds for runner in self.compiled.values() if runner is not None)
+
+    def note(self, tape: Any, here: Any, held: Any, runner: Any) -> None:
+        """A round is about to be ended in the general way; after a few that are alike, there is
+        a shorter one (`finish`)."""
+        key = shape_of(here), tuple(held[0]), len(held[2])
+        self.endings[key] = count = self.endings.get(key, 0) + 1
+        if count == ROUNDS_BEFORE_FINISH and len(self.finishes) < MOST_FINISHES:
+            finish = write(tape, self, here, held, runner)
+            if finish is not None:
+                self.finishes.append(finish)
+
+    def finish_later(self, tape: Any, runner: Any, before: int, numbers: Any) -> None:
+        """An interrupt has come while a round was being ended: end it now, if it was computed."""
+        from kkori.run import hot
+        with undisturbed():
+            if runner.rounds != before and tape.here is not tape.start:
+                held = hot.still_held(tape.here, self.tails)
+                hot.finish(tape, self, held, runner.outputs(), numbers)
+
     failure = ""
 
     def runner(self, live: tuple[int, ...]) -> Any:
@@ -429,6 +468,15 @@ class Update:
             except Unbuildable as reason:
                 self.compiled[live], self.failure = None, str(reason)
         return self.compiled[live]
+
+
+def shape_of(here: Any) -> tuple[int, ...]:
+    """What events lie behind, and how many tensors each has promised."""
+    found = []
+    while here[2] is not None:
+        entry, tensors, here = here
+        found += [id(entry), len(tensors)]
+    return tuple(found)
 
 
 def plain_update() -> Any:

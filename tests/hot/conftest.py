@@ -67,7 +67,7 @@ def run(loop, on):
     try:
         loop(log)
         log(torch.rand(1).item())  # the same random numbers have been drawn
-        rounds = sum(one.tape.counts["rounds"] for one in mine if one.tape is not None)
+        rounds = sum(one.tape.replayed() for one in mine if one.tape is not None)
         if switch.free is not None:
             rounds += switch.free.counts["rounds"]
         return log.seen, rounds, [one.given_up for one in mine if one.given_up]
