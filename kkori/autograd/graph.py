@@ -15,6 +15,7 @@ __all__ = ["Node", "attach"]
 
 _new = object.__new__
 _next_number = itertools.count().__next__
+OF_REPLAYED = ("metadata", "origin", "older", "others", "sequence")  # see kkori/run/tails.py
 VALUE, SHAPE, OUTPUT, NEEDS, ALL_SHAPES, REST = range(6)  # what a gradient rule can ask for
 
 
@@ -26,7 +27,8 @@ class Node:
     """
 
     __slots__ = ("row", "edges", "numbers", "saved", "versions", "shape", "kind", "sequence",
-                 "hooks", "prehooks", "keepers", "metadata", "origin", "__weakref__")
+                 "hooks", "prehooks", "keepers", "metadata", "origin", "older", "others",
+                 "__weakref__")
     row: Any
     hooks: Any
     prehooks: Any
@@ -81,7 +83,7 @@ class Node:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_saved_") and name != "_saved_tensors":
             return _saved_by_name(self, name[len("_saved_"):])
-        if name in Node.__slots__ and name not in ("metadata", "origin"):
+        if name in Node.__slots__ and name not in OF_REPLAYED:
             from kkori.run.tails import fill
             fill(self)  # of a replayed round: made when somebody asks
             return getattr(self, name)

@@ -57,12 +57,12 @@ class Module(Calls, Converts, Saves):
     def __getattr__(self, name: str) -> Any:
         here = self.__dict__
         if "_modules" in here:
-            if name in here["_modules"]:
-                return here["_modules"][name]
             if name in here["_parameters"]:
                 return here["_parameters"][name]
             if name in here["_buffers"]:
                 return here["_buffers"][name]
+            if name in here["_modules"]:
+                return here["_modules"][name]
             if name in HOOK_TABLES:
                 table: OrderedDict[int, Any] = OrderedDict()
                 setattr(self, name, table)

@@ -62,7 +62,7 @@ def _subtraction(run: Any) -> Any:
 
 
 def _power(self: Tensor, exponent: Any) -> Any:
-    return (_pow if isinstance(exponent, Tensor) else _pow_scalar)(self, exponent)
+    return _pow(self, exponent) if isinstance(exponent, Tensor) else _pow_scalar(self, exponent)
 
 
 def _power_of(self: Tensor, base: Any) -> Any:

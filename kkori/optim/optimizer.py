@@ -15,6 +15,7 @@ from itertools import chain
 from typing import Any
 
 import kkori
+from kkori.autograd.mode import switch
 from kkori.core.errors import message
 from kkori.nn.hooks import RemovableHandle, register
 from kkori.run.hot import drop_gradients, replay
@@ -75,10 +76,16 @@ def _with_hooks(step: Callable) -> Callable:
 
     @wraps(step)
     def hooked_step(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
-        if replayable and not (args or kwargs or self._optimizer_step_pre_hooks
-                               or self._optimizer_step_post_hooks or _global_step_pre_hooks
-                               or _global_step_post_hooks) and replay(self):
-            return None
+        tape = switch.tape
+        if tape is not None and replayable and not (
+                args or kwargs or self._optimizer_step_pre_hooks or _global_step_pre_hooks
+                or self._optimizer_step_post_hooks or _global_step_post_hooks):
+            for entry in tape.here[0].ends:  # in a hot loop: see kkori/run/finish.py
+                for finish in entry.finishes:
+                    if finish(tape, self):
+                        return None
+            if replay(self):
+                return None
         if self._optimizer_step_pre_hooks or _global_step_pre_hooks:
             args, kwargs = _run_pre_hooks(self, step, args, kwargs)
         result = step(self, *args, **kwargs)
@@ -186,7 +193,8 @@ class Optimizer:
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drops the gradients of all parameters, or fills them with zeros."""
-        if set_to_none and drop_gradients(self):
+        tape = switch.tape
+        if tape is not None and tape.owes is not None and set_to_none and drop_gradients(self):
             return
         for group in self.param_groups:
             for param in group["params"]:

@@ -60,14 +60,14 @@ class Known:
 
     def forget(self) -> None:
         """Compare everything next time."""
-        self.tensor = self.array = _nothing
+        self.tensor: Any = _nothing
+        self.array: Any = _nothing
 
     def remember(self, tensor: Tensor) -> None:
-        self.tensor, self.array = weakref.ref(tensor), weakref.ref(tensor._array)
+        self.tensor, self.array = tensor, tensor._array
 
 
-def _nothing() -> Any:
-    return _nothing  # is no tensor, and no array
+_nothing = object()  # is no tensor, and no array
 
 
 class Entry:
@@ -76,7 +76,7 @@ class Entry:
     __slots__ = ("kind", "row", "call", "patterns", "mode", "slots", "promises", "stubs",
                  "ops", "calls", "ends", "parent", "externals", "slot_count", "layouts", "inner",
                  "leaves", "depth", "misses", "runner", "several", "view", "looks", "go", "tries",
-                 "implicit", "__weakref__")
+                 "implicit", "finishes", "__weakref__")
 
     def __init__(self, kind: str, parent: Entry | None) -> None:
         self.kind = kind
@@ -89,6 +89,7 @@ class Entry:
         self.call: Any = None
         self.go: Any = None  # matches and promises; see run/guards.py
         self.runner: Any = None
+        self.finishes: Any = ()  # of step(): functions that end rounds, and only those they know
         self.mode = True
         self.several = False
         self.implicit: Any = None  # of backward(): the gradient it starts from if none is given
@@ -125,8 +126,7 @@ class Entry:
         while stack:
             entry = stack.pop()
             stack.extend(entry.children)
-            if hasattr(entry.runner, "finishes"):
-                entry.runner.finishes = []
+            entry.finishes = ()
             entry.ops, entry.calls, entry.ends = [], [], []
             entry.go = entry.runner = None
 

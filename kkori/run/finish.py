@@ -10,13 +10,11 @@ from __future__ import annotations
 
 from sys import getrefcount
 from typing import Any
-from weakref import ref
 
 from kkori.autograd.graph import _next_number
 from kkori.core.storage import Storage
 from kkori.run.entry import EXTERNAL
 from kkori.run.guards import code_of
-from kkori.run.tails import Round
 
 __all__ = ["Finish", "write"]
 
@@ -31,13 +29,12 @@ class Finish:
         self.slots, _, self.views = held
         self.lines: list[str] = []
         self.names: dict[str, Any] = {
-            "new": _new, "ref": ref, "getrefcount": getrefcount,
-            "Round": Round, "next_number": _next_number, "Storage": Storage, "UPDATE": update, "len": len,
+            "new": _new, "getrefcount": getrefcount,
+            "next_number": _next_number, "Storage": Storage, "UPDATE": update, "len": len,
             "START": tape.start, "RUNNER": runner, "RESULTS": runner.results, "CALL": runner.call,
             "sum": sum, "map": map,
-            "Doubtful": runner.Doubtful, "WORDS": runner.words, "TAILS": update.tails,
-            "LEAVES": update.leaf_tensors(tape), "TARGETS": update.tails.of_round(tape).leaves,
-            "KEPT": len(self.slots), "SOME": [None] * tape.most_externals,
+            "Doubtful": runner.Doubtful, "WORDS": runner.words, 
+            "LEAVES": update.leaf_tensors(tape), "SOME": [None] * tape.most_externals,
             "A": _alone[0], "B": _alone[1]}
 
     def name(self, stem: str, value: Any) -> str:
@@ -60,15 +57,14 @@ class Finish:
             for slot, tensor in zip(entry.slots, tensors, strict=False):
                 one = f"result{slot}"
                 these.append(one)
-                promises.append(f" promise{slot} = {one}._array")
-                count = f"getrefcount({one}) {{}} A {{}} getrefcount(promise{slot}) {{}} B"
                 if slot in self.slots or id(tensor) in viewed:
                     self.held[slot] = one
+                    promises.append(f" promise{slot} = {one}._array")
                     if not self.is_shown(slot):
-                        counts.append(count.format("<=", "and", "<="))
+                        counts.append(f"getrefcount({one}) <= A and getrefcount(promise{slot}) <= B")
                     counts.append(f"promise{slot}.array is not None")
                 else:
-                    counts.append(count.format(">", "or", ">"))
+                    counts.append(f"getrefcount({one}) > A or getrefcount({one}._array) > 2")
             event = self.name("E", entry)
             self.add(f" event, these, link = link", f" if event is not {event}: return None")
             if these:
@@ -115,7 +111,7 @@ class Finish:
         if self.runner.shared:
             self.add("  RUNNER.settle_threads()")
         self.add("  if CALL(): return None",
-                 "  tape.owes = LEAVES, RESULTS[KEPT:], UPDATE")
+                 f"  tape.owes = LEAVES, RESULTS, {len(self.slots)}, UPDATE")
         for number, slot in enumerate(self.slots):
             one = self.held[slot]
             self.add(f"  {one}._array = promise{slot}.array = RESULTS[{number}]", f"  promise{slot}.tape = None")
@@ -147,14 +143,18 @@ class Finish:
     def nodes(self) -> None:
         """The tails of what is held, to be filled when somebody asks."""
         tails = self.update.tails
-        self.add("  round = new(Round)", "  round.tails, round.leaves = TAILS, TARGETS",
-                 "  round.nodes = nodes = {}", "  round.sequence = next_number()")
-        for slot, one in self.held.items():
+        leaves, older = tails.of_round(self.tape), "None"
+        self.add("  number = next_number()")
+        for slot in sorted(self.held):
             if slot in tails.first:
                 first, _ = tails.first[slot]
                 kind = self.name("C", tails.templates[first][0])
-                self.add(f"  {one}._node = node = new({kind})",
-                         f"  node.origin = round, {first}", f"  nodes[{first}] = ref(node)")
+                origin = self.name("O", (tails, first, leaves))
+                place = self.name("P", tails.templates[first][-1])
+                self.add(f"  {self.held[slot]}._node = node{slot} = new({kind})",
+                         f"  node{slot}.origin = {origin}", f"  node{slot}.older = {older}",
+                         f"  node{slot}.sequence = number + {place}")
+                older = f"node{slot}"
         for entry, _ in self.views:
             slot, source = entry.slots[0], entry.view[1]
             if source in tails.first:

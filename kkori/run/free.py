@@ -61,6 +61,7 @@ class FreeTape(Tape):
             self.begin_recording()
         else:
             self.start_round()
+        self.doubt()  # what guards remember must not live on with this tape
         self.on = switch.on
         useless = self.counts["flushed"] > 40 + 4 * self.counts["rounds"]
         self.idle += 1

@@ -79,7 +79,7 @@ class Guard:
         where, cell = self.name("N", number), self.name("C", known)
         shape = self.name("L", layout)
         self.lines += [
-            f"  if {arg} is not {cell}.tensor() or {arg}._array is not {cell}.array() or "
+            f"  if {arg} is not {cell}.tensor or {arg}._array is not {cell}.array or "
             f"{arg}._requires_grad is not {layout.needs}:",
             f"   {arg} = admit(tape, {cell}, {shape}, {where}, {arg})",
             f"   if {arg} is None: return None",

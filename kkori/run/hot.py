@@ -206,9 +206,6 @@ def replay(optimizer: Any) -> bool:
     if tape is not None:
         for entry in tape.here[0].ends:
             if entry.kind == "step" and entry.runner.optimizer() is optimizer:
-                for finish in entry.runner.finishes:
-                    if finish(tape, optimizer):
-                        return True
                 return run_round(tape, entry.runner, optimizer)
     return False
 
@@ -262,11 +259,11 @@ def finish(tape: Tape, update: Any, held: Any, outputs: list[Any], numbers: Any)
 
 
 def owed_by(tape: Tape, update: Any, held: list[int], outputs: list[Any]) -> Any:
-    """Gradients that nobody has asked for: leaves, arrays, and whose ``zero_grad()`` may clear
-    them. The tape keeps them until somebody asks."""
+    """Gradients that nobody has asked for: leaves, arrays from a certain one on, and whose
+    ``zero_grad()`` may clear them. The tape keeps them until somebody asks."""
     here = tape.here
     if here[0] is update.only_backward:
-        return update.leaf_tensors(tape), outputs[len(held):], update
+        return update.leaf_tensors(tape), outputs, len(held), update
     leaves, arrays = [], []
     found = dict(zip(update.outputs[tuple(held)], outputs, strict=True))
     bound = tape.bound
@@ -275,7 +272,7 @@ def owed_by(tape: Tape, update: Any, held: list[int], outputs: list[Any]) -> Any
         if entry.kind == "backward" and not tensors:
             leaves += [bound[number] for number, _ in entry.leaves]
             arrays += [found[slot] for slot in entry.slots]
-    return leaves, arrays, update
+    return leaves, arrays, 0, update
 
 
 def drop_gradients(optimizer: Any) -> bool:
@@ -283,7 +280,7 @@ def drop_gradients(optimizer: Any) -> bool:
     tape = switch.tape
     if tape is None or tape.owes is None:
         return False
-    update = tape.owes[2]
+    update = tape.owes[3]
     if not update.clears_all or update.optimizer() is not optimizer:
         return False
     tape.owes = None
@@ -353,7 +350,6 @@ def held_among_views(here: Any, tails: Any) -> Any:
 def fulfil(held: Any, outputs: list[Any], tails: Any, tape: Tape) -> None:
     """Give the tensors that are still held their arrays and tails."""
     slots, found, views = held
-    round = None
     for slot, tensor, array in zip(slots, found, outputs, strict=False):
         promised = tensor._array
         if promised.__class__ is np.ndarray:
@@ -364,26 +360,15 @@ def fulfil(held: Any, outputs: list[Any], tails: Any, tape: Tape) -> None:
             array = laid_out(array, promised.strides)
         promised.array, promised.tape = array, None
         tensor._array = array
-        if slot in tails.first:
-            if round is None:
-                round = tails.of_round(tape)
-            round.hang(tensor, slot)
-    if views:
-        fulfil_views(held, tails, tape, round)
-
-
-def fulfil_views(held: Any, tails: Any, tape: Tape, round: Any) -> None:
-    """The same for views, the oldest first."""
-    slots, found, views = held
     kept = dict(zip(slots, found, strict=True))
-    for entry, tensors in views:
+    for entry, tensors in views:  # the oldest first
         keep_views(tape, entry, tensors, kept)
-        for slot, tensor in zip(entry.slots, tensors, strict=True):
-            kept[slot] = tensor
-            if slot in tails.first:
-                if round is None:
-                    round = tails.of_round(tape)
-                round.hang(tensor, slot)
+        kept.update(zip(entry.slots, tensors, strict=True))
+    tails.hang(sorted(kept.items(), reverse=True), tape)
+    for entry, tensors in views:
+        for tensor in tensors:
+            if tensor._base is not None and tensor._base._node is not None:
+                tensor._origin = tensor._base._node
 
 
 def laid_out(array: Any, strides: tuple[int, ...]) -> Any:
@@ -408,8 +393,6 @@ def keep_views(tape: Tape, entry: Entry, tensors: list[Tensor], kept: dict[int, 
         promised.array, promised.tape = array, None
         tensor._array = array
         tensor._storage = source.shared_storage()
-        if tensor._base is not None and tensor._base._node is not None:
-            tensor._origin = tensor._base._node
 
 
 class _Nothing:

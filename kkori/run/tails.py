@@ -61,60 +61,71 @@ class Tails:
             else:
                 return None
         return node.__class__, node.row, edges, node.numbers, node.shape, node.kind, saved, (
-            node.versions), entry.depth
+            node.versions), entry.depth / 4096  # between two rounds' numbers
 
-    def of_round(self, tape: Any) -> Round:
-        """The tails of the round that `tape` has matched."""
-        leaves = self.known_leaves
-        if self.known_at != tape.admitted or not tape.may_hold:
-            leaves = {number: tape.bound[number] for number in self.leaves}
-            if tape.may_hold:
-                self.known_leaves, self.known_at = leaves, tape.admitted
-        round = _new(Round)
-        round.tails, round.leaves, round.nodes = self, leaves, {}
-        round.sequence = _next_number()
-        return round
+    def of_round(self, tape: Any) -> dict[int, Tensor]:
+        """The leaves of the round that `tape` has matched, by their numbers."""
+        if self.known_at == tape.admitted:
+            return self.known_leaves
+        leaves = {number: tape.bound[number] for number in self.leaves}
+        if tape.may_hold:
+            self.known_leaves, self.known_at = leaves, tape.admitted
+        return leaves
 
+    def hang(self, held: Any, tape: Any) -> None:
+        """Give kept results, in pairs of slot and tensor, the newest first, their nodes."""
+        leaves, base, older = self.of_round(tape), _next_number(), None
+        made: dict[int, Any] = {}
+        for slot, tensor in reversed(held):
+            if slot in self.first:
+                first, number = self.first[slot]
+                if first not in made:
+                    made[first] = node = self.node(first, leaves, base)
+                    node.older, older = older, node
+                tensor._node = made[first]
+                if number:
+                    tensor._output_nr = number
 
-class Round:
-    """The nodes of one replayed round, each made once; it holds none of them."""
-
-    __slots__ = ("tails", "leaves", "nodes", "sequence")
-    tails: Tails
-    leaves: dict[int, Tensor]
-    nodes: dict[int, Any]
-    sequence: float
-
-    def hang(self, tensor: Tensor, slot: int) -> None:
-        """Give a kept result its node."""
-        first, number = self.tails.first[slot]
-        if first in self.nodes:  # another output of the same operation
-            tensor._node = self.node(first)
-        else:
-            tensor._node = node = _new(self.tails.templates[first][0])
-            node.origin = self, first
-            self.nodes[first] = ref(node)
-        if number:
-            tensor._output_nr = number
-
-    def node(self, slot: int) -> Any:
+    def node(self, slot: int, leaves: dict[int, Tensor], base: float) -> Any:
         """The node of an operation; it is filled when somebody asks for something of it."""
-        held = self.nodes.get(slot)
-        found = None if held is None else held()
-        if found is None:
-            found = _new(self.tails.templates[slot][0])
-            self.nodes[slot] = ref(found)
-            found.origin = self, slot
-        return found
+        node = _new(self.templates[slot][0])
+        node.origin = self, slot, leaves
+        node.sequence = base + self.templates[slot][-1]
+        return node
 
 
 def fill(node: Any) -> None:
     """Give a node of a replayed round everything that nodes have."""
-    round, slot = node.origin
-    _, row, edges, numbers, shape, kind, saved, versions, depth = round.tails.templates[slot]
+    tails, slot, leaves = node.origin
+    _, row, edges, numbers, shape, kind, saved, versions, place = tails.templates[slot]
     node.row, node.shape, node.kind, node.saved, node.versions = row, shape, kind, saved, versions
     node.hooks = node.prehooks = node.keepers = None
-    node.sequence = round.sequence + depth / 4096  # between this round's and the next's
-    node.numbers = list(numbers)
-    node.edges = [None if edge is None else round.leaves[edge[1]]
-                  if edge[0] == EXTERNAL else round.node(edge[1]) for edge in edges]
+    node.numbers, node.edges = list(numbers), []
+    others = nodes_of_round(node)
+    for edge in edges:
+        if edge is not None and edge[0] == SLOT:
+            held = others.get(edge[1])
+            behind = None if held is None else held()
+            if behind is None:
+                behind = tails.node(edge[1], leaves, node.sequence - place)
+                others[edge[1]], behind.others = ref(behind), others
+            node.edges.append(behind)
+        else:
+            node.edges.append(None if edge is None else leaves[edge[1]])
+
+
+def nodes_of_round(node: Any) -> dict[int, Any]:
+    """References to the nodes of a replayed round that exist: each is made once.
+
+    Those of kept results are linked, from the newest to the oldest, until somebody asks.
+    """
+    chain, others = [], None
+    while node is not None and others is None:
+        others = getattr(node, "others", None)
+        if others is None:
+            chain.append(node)
+            node = node.older
+    others = {} if others is None else others
+    for one in chain:
+        others[one.origin[1]], one.others = ref(one), others
+    return others

@@ -254,9 +254,9 @@ class Tape(Recording):
 
     def hand_out_computed(self) -> None:
         """The gradients of a round that is over."""
-        leaves, arrays, _ = self.owes
+        leaves, arrays, start, _ = self.owes
         self.owes = None
-        for leaf, array in zip(leaves, arrays, strict=True):
+        for leaf, array in zip(leaves, arrays[start:], strict=True):
             if leaf._grad is None:
                 leaf._grad = wrap(array)
             else:  # one leaf that is two inputs

@@ -172,7 +172,6 @@ class Update:
         self.leaves = [pair for entry in ends for pair in entry.leaves]
         self.only_backward = ends[0] if len(ends) == 1 else None
         self.endings: dict[Any, int] = {}  # how often a round has ended in a certain way
-        self.finishes: list[Any] = []  # functions that end rounds, and only those they know
         self.outputs: dict[tuple[int, ...], list[int]] = {}  # slots in the order they come out
 
     def forget(self) -> None:
@@ -443,10 +442,11 @@ class Update:
         a shorter one (`finish`)."""
         key = shape_of(here), tuple(held[0]), len(held[2])
         self.endings[key] = count = self.endings.get(key, 0) + 1
-        if count == ROUNDS_BEFORE_FINISH and len(self.finishes) < MOST_FINISHES:
+        if count == ROUNDS_BEFORE_FINISH:
+            end = next(end for end in here[0].ends if end.runner is self)
             finish = write(tape, self, here, held, runner)
-            if finish is not None:
-                self.finishes.append(finish)
+            if finish is not None and len(end.finishes) < MOST_FINISHES:
+                end.finishes = (*end.finishes, finish)
 
     def finish_later(self, tape: Any, runner: Any, before: int, numbers: Any) -> None:
         """An interrupt has come while a round was being ended: end it now, if it was computed."""
