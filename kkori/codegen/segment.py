@@ -98,6 +98,7 @@ class Segment:
         self.format, self.offset = f"={program.numbers}d", 8 * buffers.count
         self.shared, self.threads = bool(native.shared or native.scratch), 0
         self.results: list[Any] = [None] * len(goals.outputs)
+        self.counter = native.pool + 2  # the word that counts complete rounds
         self.stamp = -1  # for the caller: whose inputs these are
         self.free = -1  # what `getrefcount` says of all results together if nobody else has them
         self.array_rules = graph.rows
@@ -148,7 +149,7 @@ class Segment:
     @property
     def rounds(self) -> int:
         """How many rounds are complete: counted by native code, after all has been written."""
-        return self.words[self.native.pool + 2]
+        return self.words[self.counter]
 
     def outputs(self) -> list[np.ndarray]:
         """What the last complete round gave; until the next one."""

@@ -75,7 +75,7 @@ def noticing_warnings() -> Iterator[list[Any]]:
         found.append(message)
         warn(message, category, stacklevel + 1, **options)
 
-    warnings.warn = noticing
+    warnings.warn = noticing  # type: ignore[assignment]
     try:
         yield found
     finally:

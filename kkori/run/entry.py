@@ -11,9 +11,9 @@ import numpy as np
 from kkori.core.promise import Promise
 from kkori.tensor import Tensor
 
-__all__ = ["AWAY", "CONSTANT", "EXTERNAL", "KINDS", "LEFT", "MOST_OPERATIONS", "MOST_SNAPSHOT", "NUMBER",
-           "PLAIN", "SLOT", "Entry", "Known", "Layout", "Unrecordable", "alike", "check_constant",
-           "same_constant", "same_layout", "same_number", "stub_of"]
+__all__ = ["AWAY", "CONSTANT", "EXTERNAL", "KINDS", "LEFT", "MOST_OPERATIONS",
+           "MOST_SNAPSHOT", "NUMBER", "PLAIN", "SLOT", "Entry", "Known", "Layout", "Unrecordable",
+           "alike", "check_constant", "same_constant", "same_layout", "same_number", "stub_of"]
 
 SLOT, EXTERNAL, CONSTANT, NUMBER = range(4)  # what an argument of a recorded operation is
 MOST_OPERATIONS = 2000

@@ -16,9 +16,47 @@ from kkori.core.storage import Storage
 from kkori.run.entry import EXTERNAL
 from kkori.run.guards import code_of
 
-__all__ = ["Finish", "write"]
+__all__ = ["write"]
 
 _new = object.__new__
+_alone: dict[str, int] = {}  # what CPython counts for a tensor, and a promise, of the tape alone
+
+
+def write(tape: Any, update: Any, here: Any, held: Any, runner: Any) -> Any:
+    """``finish(tape, optimizer)``: True where it has ended a round like this one, or None; None
+    where rounds like this one need more than straight lines."""
+    if here[0] is not update.only_backward or here[1] or not simple(here, held):
+        return None
+    found = Finish(tape, update, held, runner)
+    found.same_events(here)
+    found.same_optimizer()
+    found.compute()
+    found.hand_out()
+    found.begin_next()
+    exec(code_of("\n".join(found.lines)), found.names)
+    return found.names.pop("finish")
+
+
+def simple(here: Any, held: Any) -> bool:
+    """Whether all that is held is one result of its operation, in order in memory, and every view
+    is one of a result of this round with the same elements in the same order."""
+    slots, _, views = held
+    while here[2] is not None:
+        entry, _, here = here
+        for slot, promise in zip(entry.slots, entry.promises, strict=True):
+            if slot in slots and (entry.several or not promise.flags.c_contiguous):
+                return False
+    return all(not entry.several and entry.view[0] != EXTERNAL and entry.view[1] in slots
+               and keeps_order(entry) for entry, _ in views)
+
+
+def keeps_order(entry: Any) -> bool:
+    """Whether a view has all elements of what it shows, in their order in memory."""
+    parent = entry.parent()
+    while entry.view[1] not in parent.slots:
+        parent = parent.parent()
+    shown, seen = parent.promises[parent.slots.index(entry.view[1])], entry.promises[0]
+    return shown.flags.c_contiguous and seen.flags.c_contiguous and shown.size == seen.size
 
 
 class Finish:
@@ -26,197 +64,155 @@ class Finish:
 
     def __init__(self, tape: Any, update: Any, held: Any, runner: Any) -> None:
         self.tape, self.update, self.runner = tape, update, runner
-        self.slots, _, self.views = held
-        self.lines: list[str] = []
+        self.slots, _, views = held
+        self.views = [entry for entry, _ in views]
+        self.shown = {entry.view[1] for entry in self.views}
+        self.held = sorted([*self.slots, *[entry.slots[0] for entry in self.views]])
+        self.lines = ["def finish(tape, optimizer):", " link = tape.here"]
         self.names: dict[str, Any] = {
-            "new": _new, "getrefcount": getrefcount,
-            "next_number": _next_number, "Storage": Storage, "UPDATE": update, "len": len,
-            "START": tape.start, "RUNNER": runner, "RESULTS": runner.results, "CALL": runner.call,
-            "sum": sum, "map": map,
-            "Doubtful": runner.Doubtful, "WORDS": runner.words, 
-            "LEAVES": update.leaf_tensors(tape), "SOME": [None] * tape.most_externals,
-            "A": _alone[0], "B": _alone[1]}
+            "new": _new, "getrefcount": getrefcount, "next_number": _next_number, "len": len,
+            "map": map, "sum": sum, "Storage": Storage, "START": tape.start, "UPDATE": update,
+            "RUNNER": runner, "RESULTS": runner.results, "CALL": runner.call,
+            "WORDS": runner.words, "SLOTS": self.slots, "VIEWS": self.views,
+            "LEAVES": update.leaf_tensors(tape), "EMPTY": [None] * tape.most_externals,
+            "TENSOR": _alone["tensor"], "PROMISE": _alone["promise"]}
 
     def name(self, stem: str, value: Any) -> str:
-        found = f"{stem}{len(self.names)}"
+        """A global for `value`."""
+        found = f"{stem}_{len(self.names)}"
         self.names[found] = value
         return found
 
     def add(self, *lines: str) -> None:
         self.lines += lines
 
-    def events(self, here: Any) -> None:
-        """The same events as last time, each with its tensors."""
-        self.held: dict[int, str] = {}  # slot of a result that is still held: its variable
-        viewed = {id(tensor) for _, tensors in self.views for tensor in tensors}
-        self.add(" link = tape.here")
-        failed, counts, promises = [], [], []
+    def unless(self, *conditions: str) -> None:
+        """Leave the round to others where one of these is true."""
+        self.lines += [f" if {condition}: return None" for condition in conditions]
+
+    # Is it the same?
+
+    def same_events(self, here: Any) -> None:
+        """The same events as last time, and of their results the same are still held."""
+        conditions: list[str] = []
         while here[2] is not None:
             entry, tensors, here = here
-            these = []
-            for slot, tensor in zip(entry.slots, tensors, strict=False):
-                one = f"result{slot}"
-                these.append(one)
-                if slot in self.slots or id(tensor) in viewed:
-                    self.held[slot] = one
-                    promises.append(f" promise{slot} = {one}._array")
-                    if not self.is_shown(slot):
-                        counts.append(f"getrefcount({one}) <= A and getrefcount(promise{slot}) <= B")
-                    counts.append(f"promise{slot}.array is not None")
-                else:
-                    counts.append(f"getrefcount({one}) > A or getrefcount({one}._array) > 2")
-            event = self.name("E", entry)
-            self.add(f" event, these, link = link", f" if event is not {event}: return None")
-            if these:
-                self.add(f" if len(these) != {len(these)}: return None",
-                         f" {', '.join(these)}, = these")
-            else:
-                self.add(" if these: return None")
-        failed.append("link is not None" if False else "link is not START")
-        self.add(*promises)
-        for test in (*failed, *counts):
-            self.add(f" if {test}: return None")
+            results = [f"result{slot}" for slot in entry.slots[:len(tensors)]]
+            self.add(" event, tensors, link = link")
+            self.unless(f"event is not {self.name('EVENT', entry)}",
+                        f"len(tensors) != {len(results)}")
+            if results:
+                self.add(f" {', '.join(results)}, = tensors")
+            conditions += [self.otherwise_held(slot) for slot in entry.slots[:len(tensors)]]
+        for slot in self.held:
+            self.add(f" promise{slot} = result{slot}._array")
+        self.unless("link is not START", *conditions)
 
-    def is_shown(self, slot: int) -> bool:
-        """Whether a held view is a view of this result."""
-        return any(entry.view[1] == slot and entry.view[0] != EXTERNAL for entry, _ in self.views)
+    def otherwise_held(self, slot: int) -> str:
+        """Whether somebody holds a result that nobody held before, or the reverse; or has looked
+        at one."""
+        if slot not in self.held:
+            return f"getrefcount(result{slot}) > TENSOR or getrefcount(result{slot}._array) > 2"
+        looked = f"promise{slot}.array is not None"
+        if slot in self.shown:  # its views hold it
+            return looked
+        return (f"{looked} or getrefcount(result{slot}) <= TENSOR and "
+                f"getrefcount(promise{slot}) <= PROMISE")
 
-    def optimizer(self) -> None:
-        """The same optimizer, options and state."""
+    def same_optimizer(self) -> None:
+        """The same inputs, optimizer, options and state; the rule's numbers."""
         update = self.update
-        self.add(" admitted, bound = tape.admitted, tape.bound",
-                 " if tape.originals or admitted != UPDATE.admitted or admitted != RUNNER.stamp: "
-                 "return None")
-        if len(update.groups) > 1 or update.outsiders:
-            self.add(" numbers = UPDATE.numbers(optimizer, tape)",
-                     " if numbers is None: return None")
+        self.add(" admitted, bound = tape.admitted, tape.bound")
+        self.unless("tape.originals", "admitted != UPDATE.admitted", "admitted != RUNNER.stamp")
+        self.one_group = len(update.groups) == 1 and not update.outsiders
+        if not self.one_group:
+            self.add(" numbers = UPDATE.numbers(optimizer, tape)")
+            self.unless("numbers is None")
             return
         group = update.groups[0]
+        self.names.update(update.identities, STATE=update.state, GROUP=group, OPTIONS=group.group)
         if group.counts:
             self.add(" if tape.last is not UPDATE: UPDATE.recount(tape)")
-        self.names.update(update.identities, STATE=update.state, GROUP=group, OPTIONS=group.group)
-        self.add(" groups, all = optimizer.param_groups, optimizer.state",
-                 " if all is not STATE or len(groups) != 1 or groups[0] is not OPTIONS: return None",
-                 " try:", f"  if not ({update.identity_text}): return None",
-                 " except (KeyError, IndexError): return None",
-                 " if OPTIONS != GROUP.options and not GROUP.examine(optimizer): return None",
-                 f" numbers = GROUP.function({'*GROUP.counts' if group.counts else ''})",
-                 " if not GROUP.exact: return None")
+        self.add(" groups, state = optimizer.param_groups, optimizer.state")
+        self.unless("state is not STATE", "len(groups) != 1", "groups[0] is not OPTIONS")
+        self.add(" try:", f"  if not ({update.identity_text}): return None",
+                 " except (KeyError, IndexError): return None")
+        self.unless("OPTIONS != GROUP.options and not GROUP.examine(optimizer)",
+                    "not GROUP.exact")
+        self.add(f" numbers = GROUP.function({'*GROUP.counts' if group.counts else ''})")
 
-    def run(self) -> None:
-        """Compute, and hand out."""
-        counter = self.runner.native.pool + 2
-        self.add(f" before = WORDS[{counter}]", " try:", "  if sum(map(getrefcount, RESULTS)) != RUNNER.free: RUNNER.refresh()",
+    # Then it is run.
+
+    def compute(self) -> None:
+        """What `Segment.run` does, for inputs that are where they were."""
+        self.add(f" before = WORDS[{self.runner.counter}]", " try:",
+                 "  if sum(map(getrefcount, RESULTS)) != RUNNER.free: RUNNER.refresh()",
                  "  if numbers != RUNNER.numbers: RUNNER.take(numbers)")
         if self.runner.shared:
             self.add("  RUNNER.settle_threads()")
-        self.add("  if CALL(): return None",
-                 f"  tape.owes = LEAVES, RESULTS, {len(self.slots)}, UPDATE")
+        self.add("  if CALL(): return None")
+
+    def hand_out(self) -> None:
+        """Arrays and tails for what is held; the gradients, for whoever asks."""
+        self.add(f"  tape.owes = LEAVES, RESULTS, {len(self.slots)}, UPDATE")
         for number, slot in enumerate(self.slots):
-            one = self.held[slot]
-            self.add(f"  {one}._array = promise{slot}.array = RESULTS[{number}]", f"  promise{slot}.tape = None")
-        for entry, tensors in self.views:
-            self.view(entry)
+            self.add(f"  result{slot}._array = promise{slot}.array = RESULTS[{number}]",
+                     f"  promise{slot}.tape = None")
+        for entry in self.views:
+            slot, base = entry.slots[0], f"result{entry.view[1]}"
+            view = f"{base}._array.reshape({self.name('SHAPE', entry.promises[0].shape)})"
+            self.add(f"  result{slot}._array = promise{slot}.array = {view}",
+                     f"  promise{slot}.tape = None",
+                     f"  result{slot}._storage = {base}._storage = Storage({base}._array)")
         if any(slot in self.update.tails.first for slot in self.held):
-            self.nodes()
-        update = self.update
-        if len(update.groups) == 1 and update.groups[0].exact and not update.outsiders:
-            if update.groups[0].counts:
-                self.add(f"  GROUP.counts = numbers[{update.groups[0].mine.start}:]")
-            self.add("  for storage in UPDATE.storages: storage.version += 1")
-        else:
-            self.add("  UPDATE.counted(numbers)")
-        self.add("  tape.bound = SOME[:]", "  tape.due = False",
-                 "  tape.here = START", " except Doubtful: return None",
-                 " except BaseException:", f"  UPDATE.finish_later(tape, RUNNER, before, numbers)",
-                 "  raise", " return True")
+            self.tails()
 
-    def view(self, entry: Any) -> None:
-        """A view of what has been computed."""
-        (slot,), source = entry.slots, entry.view[1]
-        one, base = self.held[slot], self.held[source]
-        shape = self.name("S", entry.promises[0].shape)
-        self.add(f"  {one}._array = promise{slot}.array = {base}._array.reshape({shape})",
-                 f"  promise{slot}.tape = None",
-                 f"  {one}._storage = {base}._storage = Storage({base}._array)")
-
-    def nodes(self) -> None:
-        """The tails of what is held, to be filled when somebody asks."""
+    def tails(self) -> None:
+        """The nodes of what is held (see `Tails.hang`), the oldest first."""
         tails = self.update.tails
         leaves, older = tails.of_round(self.tape), "None"
         self.add("  number = next_number()")
-        for slot in sorted(self.held):
+        for slot in self.held:
             if slot in tails.first:
                 first, _ = tails.first[slot]
-                kind = self.name("C", tails.templates[first][0])
-                origin = self.name("O", (tails, first, leaves))
-                place = self.name("P", tails.templates[first][-1])
-                self.add(f"  {self.held[slot]}._node = node{slot} = new({kind})",
+                *_, place = template = tails.templates[first]
+                origin = self.name("ORIGIN", (tails, first, leaves))
+                node = f"new({self.name('NODE', template[0])})"
+                self.add(f"  result{slot}._node = node{slot} = {node}",
                          f"  node{slot}.origin = {origin}", f"  node{slot}.older = {older}",
-                         f"  node{slot}.sequence = number + {place}")
+                         f"  node{slot}.sequence = number + {self.name('PLACE', place)}")
                 older = f"node{slot}"
-        for entry, _ in self.views:
-            slot, source = entry.slots[0], entry.view[1]
-            if source in tails.first:
-                self.add(f"  {self.held[slot]}._origin = {self.held[source]}._node")
+        for entry in self.views:
+            if entry.view[1] in tails.first:
+                self.add(f"  result{entry.slots[0]}._origin = node{entry.view[1]}")
 
-
-def write(tape: Any, update: Any, here: Any, held: Any, runner: Any) -> Any:
-    """``finish(tape, optimizer)``: True where it has ended a round like this one, or None; None
-    where rounds like this one need more than straight lines."""
-    if here[0] is not update.only_backward or here[1] or not simple(update, here, held):
-        return None
-    found = Finish(tape, update, held, runner)
-    found.add("def finish(tape, optimizer):")
-    found.events(here)
-    found.optimizer()
-    found.run()
-    exec(code_of("\n".join(found.lines)), found.names)  # noqa: S102 our own text
-    return found.names.pop("finish")
-
-
-def simple(update: Any, here: Any, held: Any) -> bool:
-    """Whether all that is held is one result of its operation, in order in memory, and every view
-    is one of a result of this round with the same elements in the same order."""
-    slots, _, views = held
-    kept = set(slots)
-    while here[2] is not None:
-        entry, _, here = here
-        for slot, promise in zip(entry.slots, entry.promises, strict=True):
-            if slot in kept and (entry.several or not promise.flags.c_contiguous):
-                return False
-    for entry, _ in views:
-        if entry.several or entry.view[0] == EXTERNAL or entry.view[1] not in kept or not (
-                entry.promises[0].flags.c_contiguous) or not keeps_order(entry):
-            return False
-    return True
-
-
-def keeps_order(entry: Any) -> bool:
-    """Whether a view has all elements of what it shows."""
-    parent = entry.parent()
-    while entry.view[1] not in parent.slots:
-        parent = parent.parent()
-    shown = parent.promises[parent.slots.index(entry.view[1])]
-    return shown.flags.c_contiguous and shown.size == entry.promises[0].size
-
-
-_alone = [0, 0]
+    def begin_next(self) -> None:
+        """Count the step; the next round begins."""
+        group = self.update.groups[0]
+        if self.one_group:
+            if group.counts:
+                self.add(f"  GROUP.counts = numbers[{group.mine.start}:]")
+            self.add("  for storage in UPDATE.storages: storage.version += 1")
+        else:
+            self.add("  UPDATE.counted(numbers)")
+        self.add("  tape.bound = EMPTY[:]", "  tape.due = False", "  tape.here = START",
+                 " except BaseException:",
+                 "  UPDATE.finish_later(tape, RUNNER, before, numbers, SLOTS, VIEWS)", "  raise",
+                 " return True")
 
 
 def _calibrate() -> None:
-    """Find out what `getrefcount` says of a tensor and a promise that only the tape holds."""
+    """Ask `getrefcount` about something that only a tape holds, in lines like those above."""
     class Thing:
-        pass
+        _array: Any
 
     thing = Thing()
-    thing._array = Thing()  # type: ignore[attr-defined]
-    here = (None, (thing,), None)
+    thing._array = Thing()
+    here, names = (None, (thing,), None), {"getrefcount": getrefcount}
     del thing
-    names = {"getrefcount": getrefcount}
-    exec("def count(here):\n link = here\n event, these, link = link\n r0, = these\n"  # noqa: S102
-         " p0 = r0._array\n return getrefcount(r0), getrefcount(p0)", names)
-    _alone[:] = names["count"](here)  # type: ignore[operator]
+    exec("def count(link):\n event, tensors, link = link\n result0, = tensors\n"
+         " promise0 = result0._array\n return getrefcount(result0), getrefcount(promise0)", names)
+    _alone["tensor"], _alone["promise"] = names["count"](here)  # type: ignore
 
 
 _calibrate()

@@ -21,10 +21,11 @@ from kkori.core.promise import Promise, promise_class
 from kkori.core.threads import undisturbed
 from kkori.run.entry import EXTERNAL, SLOT, Entry
 from kkori.run.guards import operation
-from kkori.run.tape import Tape, unrolled
+from kkori.run.tape import Tape
 from kkori.tensor import Tensor
 
-__all__ = ["after_step", "before_step", "drop_gradients", "enabled", "leave", "replay", "set_enabled", "tapes"]
+__all__ = ["after_step", "before_step", "drop_gradients", "enabled", "leave", "replay",
+           "set_enabled", "tapes"]
 
 ROUNDS_BEFORE_RECORDING = 3
 MOST_RECORDINGS = 12
@@ -102,7 +103,7 @@ def before_step(optimizer: Any) -> None:
         return
     if tape is not loop_of(optimizer).tape:
         tape.in_place()
-    elif tape.here is not tape.start:
+    elif tape is not None and tape.here is not tape.start:
         tape.miss()
 
 
@@ -350,7 +351,7 @@ def held_among_views(here: Any, tails: Any) -> Any:
 def fulfil(held: Any, outputs: list[Any], tails: Any, tape: Tape) -> None:
     """Give the tensors that are still held their arrays and tails."""
     slots, found, views = held
-    for slot, tensor, array in zip(slots, found, outputs, strict=False):
+    for tensor, array in zip(found, outputs, strict=False):
         promised = tensor._array
         if promised.__class__ is np.ndarray:
             continue
@@ -365,7 +366,7 @@ def fulfil(held: Any, outputs: list[Any], tails: Any, tape: Tape) -> None:
         keep_views(tape, entry, tensors, kept)
         kept.update(zip(entry.slots, tensors, strict=True))
     tails.hang(sorted(kept.items(), reverse=True), tape)
-    for entry, tensors in views:
+    for _, tensors in views:
         for tensor in tensors:
             if tensor._base is not None and tensor._base._node is not None:
                 tensor._origin = tensor._base._node

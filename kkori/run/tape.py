@@ -450,7 +450,7 @@ def redo_backward(entry: Entry, args: list[Any], tensors: list[Tensor],
         engine.backward(args[:half], args[half:], False, False)
         for leaf, tensor in zip(leaves, tensors, strict=bool(tensors)):
             become(tensor, leaf._grad)
-        return tensors or [leaf._grad for leaf in leaves]
+        return tensors or [leaf._grad for leaf in leaves]  # type: ignore[misc]
     finally:
         for leaf, other, hook in zip(leaves, others, hooks, strict=True):
             leaf._hooks = hook

@@ -13,8 +13,8 @@ from weakref import ref
 
 import numpy as np
 
-from kkori.core.threads import undisturbed
 from kkori.core.storage import is_shared_with_numpy, root_of
+from kkori.core.threads import undisturbed
 from kkori.run.finish import write
 from kkori.run.symbols import Formula, Probe, Symbol, function_of
 from kkori.run.tails import Tails
@@ -144,6 +144,8 @@ class Update:
         self.compiled: dict[tuple[int, ...], Any] = {}
         self.slots_written: set[int] = set()
         self.written: set[int] = set()  # numbers of the inputs that are overwritten
+        self.verified: list[Any] = []
+        self.leaves_known: Any = ()
         self.forget()
         self.roots: set[int] = set()  # whose memory is overwritten
         self.path = tape.at.path()
@@ -298,15 +300,15 @@ class Update:
             state = self.state.get(param)
             names.update({f"p{k}": param, f"q{k}": state or None})
             parts.append(f"bound[{self.place_of[id(param)]}] is p{k}")
-            parts.append(f"all[p{k}] is q{k} and len(q{k}) == {len(state)}" if state
-                         else f"not all.get(p{k})")
+            parts.append(f"state[p{k}] is q{k} and len(q{k}) == {len(state)}" if state
+                         else f"not state.get(p{k})")
         for k, group in enumerate(self.groups):
             names[f"l{k}"] = group.params = group.group["params"]
             parts.append(f"len(l{k}) == {len(group.params)}")
             names.update({f"m{k}_{j}": param for j, param in enumerate(group.params)})
             parts += [f"l{k}[{j}] is m{k}_{j}" for j in range(len(group.params))]
         self.identities, self.identity_text = names, " and ".join(parts)
-        return eval(f"lambda all, bound: {self.identity_text}", dict(names))  # noqa: S307
+        return eval(f"lambda state, bound: {self.identity_text}", dict(names))
 
     # A round.
 
@@ -448,13 +450,19 @@ class Update:
             if finish is not None and len(end.finishes) < MOST_FINISHES:
                 end.finishes = (*end.finishes, finish)
 
-    def finish_later(self, tape: Any, runner: Any, before: int, numbers: Any) -> None:
+    def finish_later(self, tape: Any, runner: Any, before: int, numbers: Any, slots: list[int],
+                     views: list[Any]) -> None:
         """An interrupt has come while a round was being ended: end it now, if it was computed."""
-        from kkori.run import hot
+        from kkori.run.hot import finish
+        from kkori.run.tape import tensor_in
         with undisturbed():
-            if runner.rounds != before and tape.here is not tape.start:
-                held = hot.still_held(tape.here, self.tails)
-                hot.finish(tape, self, held, runner.outputs(), numbers)
+            here = tape.here
+            if runner.rounds != before and here is not tape.start:
+                held = (slots, [tensor_in(here, slot) for slot in slots],
+                        [(entry, [tensor_in(here, entry.slots[0])]) for entry in views])
+                finish(tape, self, held, runner.outputs(), numbers)
+            elif runner.rounds != before:
+                tape.reset()
 
     failure = ""
 
