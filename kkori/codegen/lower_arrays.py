@@ -62,6 +62,13 @@ def copy(graph: Graph, x: Value, source: Any) -> Value:
     return graph.expand(convert(graph, source, x.dtype), x.shape)
 
 
+@rule("filled")
+def filled(graph: Graph, x: Value, shape: Any, number: Any) -> Value:
+    if x.dtype not in ("f4", "f8"):
+        raise NoRule("truth values or integers")
+    return graph.expand(graph.constant(float(number), x.dtype), shape)
+
+
 # Reductions.
 
 def count(x: Value, axes: Any) -> int:

@@ -166,11 +166,12 @@ def table() -> dict[str, Any]:
 def by_array_rule(graph: Graph, number: int, step: Step, args: list[Any]) -> Any:
     """The results of a row that NumPy computes, between loops; None where it has no part in a
     compiled program."""
+    args = [known(arg) if isinstance(arg, Value) else arg for arg in args]
     operands = [arg for arg in args if isinstance(arg, Value)]
-    leaves = [arg.args[0] if arg.kind == "view" else arg for arg in operands]
+    leaves = [leaf_of(arg) for arg in operands]
     if not (step.row in LOWER or step.row in BY_ARRAY_RULE) or not step.results or any(
             spec.dtype not in DTYPES or 0 in spec.shape for spec in step.results) or any(
-            leaf.kind in ("number", "constant", "range") for leaf in leaves) or (
+            leaf.kind in ("number", "range") for leaf in leaves) or (
             step.row in BY_MASKS and any(arg.dtype == "b1" for arg in operands)):
         return None
     rule_ = as_run(step)
@@ -185,6 +186,19 @@ def by_array_rule(graph: Graph, number: int, step: Step, args: list[Any]) -> Any
     graph.rows[number] = run
     return tuple(graph.make("row", spec.shape, spec.dtype, operands, (number, k))
                  for k, spec in enumerate(step.results))
+
+
+def leaf_of(value: Value) -> Value:
+    """Behind a view, what it shows."""
+    return value.args[0] if value.kind == "view" else value
+
+
+def known(value: Value) -> Any:
+    """A value that does not change from round to round as an array; any other as it is."""
+    leaf = leaf_of(value)
+    if leaf.kind != "constant":
+        return value
+    return np.full(value.shape, leaf.attr, {"b1": "?"}.get(leaf.dtype, leaf.dtype))
 
 
 def as_run(step: Step) -> Rule:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from kkori.autograd.mode import switch
 from kkori.core import device as devices
 from kkori.core import dtype as types
 from kkori.core import errors, meta
@@ -19,7 +20,7 @@ from kkori.core.size import contiguous_strides
 from kkori.core.storage import taken_from_numpy
 from kkori.ops.convert import cast_array
 from kkori.ops.move import lengths
-from kkori.ops.table import METHODS, TORCH, invalid_combination, method, public, type_name
+from kkori.ops.table import METHODS, TORCH, invalid_combination, method, op, public, type_name
 from kkori.tensor import Tensor, followed, share, wrap
 
 
@@ -436,12 +437,18 @@ def full_like(input: Tensor, fill_value: Any, *, dtype: Any = None, layout: Any 
     return like(input, fill_value, dtype, device, requires_grad)
 
 
+_filled = op("filled", lambda input, shape, value: np.full(shape, value, input.dtype))
+
+
 def new_maker(name: str, value: Any) -> None:
     """x.new_zeros and its family: x's type and device."""
     def make(self: Tensor, *size: Any, dtype: Any = None, device: Any = None,
              requires_grad: bool = False, layout: Any = None, pin_memory: bool = False,
              **named: Any) -> Tensor:
         shape = lengths(size or (named["size"],))
+        if switch.tape is not None and switch.tape.inside is not None and value is not None and (
+                dtype is None and device is None and not requires_grad):
+            return _filled(self, shape, value)  # in a gradient rule that is being recorded
         found = wrap(new_array(shape, dtype or self.dtype,
                                self.device if device is None else device, value))
         return followed(found) if requires_grad else found

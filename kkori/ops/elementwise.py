@@ -11,7 +11,7 @@ import numpy as np
 from kkori.autograd.spare import last_use
 from kkori.core import dtype as types
 from kkori.core import errors
-from kkori.core.promotion import common, operands
+from kkori.core.promotion import cast, common
 from kkori.ops.pieces import gradient_row
 from kkori.ops.table import (
     TORCH,
@@ -563,10 +563,9 @@ def where(condition: Any, input: Any = None, other: Any = None) -> Any:
     if input.__class__ is other.__class__ is Tensor and \
             input._array.dtype is other._array.dtype:
         return _where(condition, input, other)
-    arrays = operands(*(getattr(value, "_array", value) for value in (input, other)))
-    values = [value if isinstance(value, Tensor) else array
-              for value, array in zip((input, other), arrays, strict=True)]
-    return _where(condition, *values)
+    kind = common([getattr(value, "_array", value) for value in (input, other)])
+    return _where(condition, *[value if isinstance(value, Tensor) else cast(value, kind)
+                               for value in (input, other)])
 
 
 TORCH["where"] = where
