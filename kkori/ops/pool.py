@@ -206,7 +206,7 @@ def divisors(space: Any, kernel: Any, stride: Any, padding: Any, out: Any,
         end = np.minimum(start + kernel[d], n + padding[d])
         count = end - start if include_pad else np.minimum(end, n) - np.maximum(start, 0)
         found = found * count.reshape((-1, *(1,) * (len(space) - 1 - d)))
-    return found
+    return int(found.flat[0]) if (found == found.flat[0]).all() else found
 
 
 def window_sum_array(input: Any, kernel: Any, stride: Any, padding: Any, out: Any,
