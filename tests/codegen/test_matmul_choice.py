@@ -200,3 +200,19 @@ def test_a_program_of_its_own(eager):
                           env={**os.environ, "KKORI_EAGER": eager}, check=False)
     wanted = not eager and toolchain.available() and blas.uses_half_the_lanes()
     assert done.stdout.split() == [str(wanted)], done.stderr
+
+
+def test_compiled_rounds_use_them_too(monkeypatch, own):
+    from recorded import Recorder
+
+    from kkori.codegen.segment import build
+
+    warm(monkeypatch)
+    add = Recorder((300, 280), (270, 280))
+    product = add("mm", ("input", 0), add("t", ("input", 1)))
+    add.program.outputs = [add("relu", product)[1]]
+    random = np.random.default_rng(0)
+    a, b = (random.standard_normal(shape).astype("f") for shape in ((300, 280), (270, 280)))
+    (found,) = build(add.program).run([a, b], [])
+    np.testing.assert_allclose(found, np.maximum(a.astype("d") @ b.T, 0), rtol=1e-4, atol=1e-4)
+    assert own == [(300, 280, 270)]
