@@ -5,8 +5,8 @@ the same pages again (2,400 page faults a step in a network of 20,480 units: 4 o
 Told once to keep what it has, it hands out the same memory again at no cost. On other C libraries
 nothing is changed.
 
-A loop that is compiled needs hardly any of it: its intermediate values never reach memory. `release`
-is for that moment.
+A loop that is compiled needs hardly any of it: its intermediate values never reach memory. So
+there is `release`, for that moment.
 """
 
 from __future__ import annotations
