@@ -17,8 +17,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kkori.codegen.graph import Value
-from kkori.codegen.scalars import LLVM_TYPES, literal, shaped, splat, suffix
-from kkori.codegen.schedule import FEW, Nest, addresses, own_address, real
+from kkori.codegen.scalars import LIBRARY, LLVM_TYPES, literal, shaped, splat, suffix
+from kkori.codegen.schedule import FEW, Nest, addresses, functions, own_address, reads, real
 from kkori.codegen.writer import Axis, Buffers, Code, Writer, combine, some
 
 __all__ = ["Form", "columns", "point", "rows", "tile_of"]
@@ -179,6 +179,7 @@ def columns_block(form: Form, sums: list[Value], maps: list[Value], start: str, 
             for index, some in zip(tiles, live, strict=True)]
     inner = columns_inner(form, writer, sums, axes) if sums else []
     writer.floor = 3
+    side_by_side(form, writer, maps, axes)
     taken: dict[tuple[Value, int], Carried] = {}
     for number, axis in enumerate(axes):
         writer.axes.update(axis)
@@ -244,6 +245,7 @@ def columns_inner(form: Form, writer: Writer, sums: list[Value],
     loop, end, before = (form.label(s) for s in ("loop", "sum", "before"))
     row = code.name("i")
     phis, updates = [], []
+    side_by_side(form, writer, sums, [{**axis, form.over: Axis(row, 2)} for axis in axes])
     for axis in axes:
         writer.axes.update(axis)
         writer.axes[form.over] = Axis(row, 2)
@@ -259,6 +261,24 @@ def columns_inner(form: Form, writer: Writer, sums: list[Value],
             *code.take(2), f"  {step} = add i64 {row}, 1",
             f"  {more} = icmp slt i64 {step}, {form.lengths[form.over]}",
             f"  br i1 {more}, label %{loop}, label %{end}", f"{end}:"]
+
+
+def side_by_side(form: Form, writer: Writer, values: Sequence[Value],
+                 turns: Sequence[dict[str, Axis]]) -> None:
+    """Write functions like exp for all turns of a block before what is made of them.
+
+    Their instructions wait for one another; a processor that looks some hundred instructions
+    ahead is busy only if it finds another turn's there. What needs one of `values` has to wait.
+    """
+    for value in values:
+        for part, where in functions(value, form.stored, LIBRARY):
+            if any(need in values for need, _ in reads(part, form.stored)):
+                continue
+            for turn in turns:
+                writer.axes.update(turn)
+                writer.computing = (value,)
+                writer.value(part, where)
+    writer.computing = ()
 
 
 def accumulate(form: Form, writer: Writer, value: Value, loop: str,
@@ -364,7 +384,11 @@ def row_tile(form: Form, writer: Writer, sums: list[Value], axes: list[dict[str,
     code = writer.code
     totals: dict[tuple[int, Value], str] = {}
     inner: list[str] = []
-    for part in parts(length, form.width, ROW_VECTORS):
+    vectors = ROW_VECTORS
+    if (form.lengths[form.row] if form.row else 1) <= FEW and any(
+            functions(value, form.stored, LIBRARY) for value in sums):
+        vectors *= 2
+    for part in parts(length, form.width, vectors):
         inner += row_loop(form, writer, sums, axes, totals, first, part)
     writer.floor = 3
     for (number, value), name in totals.items():
@@ -392,6 +416,8 @@ def row_loop(form: Form, writer: Writer, sums: list[Value], axes: list[dict[str,
     at, step, more = code.name("j"), code.name("j"), code.name("more")
     places = [at if k == 0 else code.put(2, f"add i64 {at}, {k * width}") for k in range(vectors)]
     phis, partial = [], []
+    side_by_side(form, writer, sums, [{**axis, form.over: Axis(place, 2, width, live)}
+                                      for axis in axes for place in places])
     for number, axis in enumerate(axes):
         writer.axes.update(axis)
         for place in places:

@@ -245,15 +245,38 @@ def reads(value: Value, stored: set[Value]) -> list[tuple[Value, Address]]:
         seen.add((part, where))
         if part.kind in ("input", "range") or (part in stored and part is not value):
             found.append((part, where))
-        elif part.kind == "view":
-            stack.append((part.args[0], through(part, where)))
-        elif part.kind == "map":
-            stack.extend((arg, where) for arg in part.args)
-        elif part.kind == "reduce":
-            stack.extend((part.args[0], at) for at in unrolled(part, where))
         else:
-            assert part.kind in ("constant", "number"), part
+            assert part.kind in ("map", "view", "reduce", "constant", "number"), part
+            stack.extend(operands(part, where))
     return found
+
+
+def functions(value: Value, stored: set[Value],
+              names: Iterable[str]) -> list[tuple[Value, Address]]:
+    """Operations of these names that computing `value` meets, operands first, and where."""
+    found: list[tuple[Value, Address]] = []
+    seen: set[Any] = set()
+    stack = [(*addresses(value), False)]
+    while stack:
+        part, where, done = stack.pop()
+        where = narrowed(part, where)
+        if done:
+            found.append((part, where))
+        elif (part, where) not in seen and not (part in stored and part is not value):
+            seen.add((part, where))
+            if part.kind == "map" and part.attr in names:
+                stack.append((part, where, True))
+            stack.extend((*operand, False) for operand in operands(part, where))
+    return found
+
+
+def operands(value: Value, where: Address) -> list[tuple[Value, Address]]:
+    """What an element is made of, and where."""
+    if value.kind == "view":
+        return [(value.args[0], through(value, where))]
+    if value.kind == "reduce":
+        return [(value.args[0], at) for at in unrolled(value, where)]
+    return [(arg, where) for arg in value.args]
 
 
 def unrolled(value: Value, where: Address) -> list[Address]:

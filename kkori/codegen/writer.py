@@ -12,7 +12,7 @@ from typing import Any
 
 from kkori.codegen.graph import Value
 from kkori.codegen.scalars import BYTES, LLVM_TYPES, apply, extreme, literal, shaped, splat
-from kkori.codegen.schedule import Address, narrowed, through, unrolled
+from kkori.codegen.schedule import Address, narrowed, operands
 from kkori.core.size import contiguous_strides
 
 __all__ = ["Axis", "Buffers", "Code", "Known", "Writer", "combine", "some"]
@@ -136,13 +136,7 @@ class Writer:
         """What a value is computed of here."""
         if self.is_read(value) or value.kind in ("constant", "number", "range"):
             return []
-        if value.kind == "view":
-            inner = value.args[0]
-            return [(inner, narrowed(inner, through(value, where)))]
-        if value.kind == "reduce":
-            inner = value.args[0]
-            return [(inner, narrowed(inner, at)) for at in unrolled(value, where)]
-        return [(arg, narrowed(arg, where)) for arg in value.args]
+        return [(arg, narrowed(arg, at)) for arg, at in operands(value, where)]
 
     def write(self, value: Value, where: Address, operands: list[Known]) -> Known:
         """Load or compute `value`, whose operands are known."""

@@ -102,3 +102,23 @@ def test_totals_of_every_kind(name, start, length):
     compare(segment, add.program, arrays, [])
     arrays[0][-1] = np.nan
     assert np.isnan(segment.run(arrays, [])[1])
+
+
+@pytest.mark.parametrize("length", [3, 16, 100, 1000])
+def test_functions_of_what_the_same_loop_stores(length):
+    """They are written side by side for several vectors, but not before what they are made of."""
+    add = Recorder((length,), (length,))
+    x = add("exp", ("input", 0))
+    y = add("sigmoid", add("sub", x, ("input", 1)))
+    z = add("tanh", add("mul", y, add("sin", ("input", 1))))
+    add.output(x, y, z, add("sum_all", add("log", add("add", z, 1.0))))
+    compare(build(add.program), add.program, arrays_for(add.program), [])
+
+
+def test_functions_of_sums_stand_side_by_side():
+    text = emitted(recorded.logistic(2000))[0].text
+    calls = [line for line in text.splitlines() if "@kkori." in line and "v16f32" in line]
+    if len(calls) < 8:
+        pytest.skip("a machine with shorter vectors")
+    names = [line[line.index("@kkori."):].split("(")[0] for line in calls]
+    assert names[:4] == names[:1] * 4
