@@ -79,7 +79,7 @@ params, w, v = list(net.parameters()), net[0].weight, net[2].bias
 net = nn.Sequential(nn.Linear(2, 4), nn.{norm}(4), nn.Linear(4, 3))
 params, w, v = list(net.parameters()), net[0].weight, net[2].bias
 """, "net(x)"),
-    "module": ("net", """\
+    "module": ("net rare", """\
 class Net(nn.Module):
     def __init__(self):
         super().__init__()
@@ -96,7 +96,7 @@ class Net(nn.Module):
 net = Net()
 params, w, v = list(net.parameters()), net.one.weight, net.two.bias
 """, "net(x)"),
-    "recurrent": ("net", """\
+    "recurrent": ("net rare", """\
 net = nn.RNNCell(2, 3)
 params, w, v = list(net.parameters()), net.weight_ih, net.bias_hh
 """, "net(x, last[:len(x)])"),
@@ -393,7 +393,7 @@ class Writer:
     def setup(self, threads: bool) -> str:
         """Data and model."""
         may = {"net"} | (set() if threads else {"random"}) | (
-            {"rare"} if self.random.random() < 0.6 and not self.steady else set())
+            set() if self.steady or self.random.random() < 0.3 else {"rare"})
         names = [name for name in MODELS if may.issuperset(MODELS[name][0].split())]
         has, model, self.forward_start = MODELS[self.random.choice(names)]
         self.has = may - {"net"} | {*has.split()}
@@ -417,7 +417,7 @@ class Writer:
         self.zero = self.random.choice(["before", "middle", "after"] + (
             [] if self.steady else ["never", "zeros"]))
         self.clip = "" if self.steady else self.choose(CLIPPING)
-        self.all_used = self.random.random() < (0.95 if self.steady else 0.6)  # by the loss
+        self.all_used = self.random.random() < (1 if self.steady else 0.6)  # by the loss
         self.lets_go = name != "inference" and self.random.random() < 0.7
         self.scheduled = self.random.random() < 0.2
         self.forward_text = self.forward()
@@ -465,7 +465,7 @@ class Writer:
             table = self.random.choices(tables, weights)[0]
             text = self.fill(self.statement(table) if isinstance(table, dict)
                              else self.choose(table))
-            often = [0.1, 0.5, 1, 1, 1] if self.steady else [0.15, 0.2, 0.6, 0.4, 0.95]
+            often = [0.1, 0.9, 1, 1, 1] if self.steady else [0.15, 0.2, 0.6, 0.4, 0.95]
             found.append(self.sometimes(text, often[tables.index(table)], CONDITIONS))
         return "".join(found)
 

@@ -18,7 +18,6 @@ FEEDS = {"": """\
 # each
 x, y, t = data, target, labels
 x, y, t = data, target, labels
-x, y, t = data[k % 2:], target[k % 2:], labels[k % 2:]
 x, y, t = torch.from_numpy(array).to(data.dtype), target, labels
 
 size = n if k % 4 else n - 2
@@ -28,6 +27,8 @@ array[k % n] += 0.01
 x, y, t = torch.tensor(array, dtype=data.dtype), target, labels
 """, "rare": """\
 x, y, t = data * (1 + 0.01 * k), target, labels
+
+x, y, t = data[k % 2:], target[k % 2:], labels[k % 2:]
 
 x, y, t = data.clone().requires_grad_(), target, labels
 """, "random": """\

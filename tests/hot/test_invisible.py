@@ -685,21 +685,6 @@ KNOWN = {
     "a promise was not kept": [
         "two threads train, with two steps in some rounds",
     ],
-    "Adam's count stands still in the replayed round after a step that was made at once": [
-        "only some inputs",
-        "a step twice",
-        "old losses and their tails",
-        "versions count",
-        "an input that is written after it was saved",
-        "a result that is written",
-        "leaves and results that change their minds",
-        "data of a result",
-        "copies in mid-round",
-        "a graph over two rounds",
-        "modes that change",
-        "no rows, one row",
-        "what is printed",
-    ],
     "what a round has promised is held until the round is over": [
         "a result that is dropped in mid-round is gone",
         "a loss that is dropped before the step is gone",

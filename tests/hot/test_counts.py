@@ -1,0 +1,133 @@
+"""What is compiled, and how often; and that what is pending never passes its bounds."""
+
+from __future__ import annotations
+
+import gc
+
+import pytest
+from loops import data, model
+from watch import forget_rounds
+
+import kkori as torch
+from kkori import nn
+from kkori.autograd.mode import switch
+from kkori.run import hot
+
+pytest.importorskip("llvmlite")
+MOST_OPERATIONS, MOST_BYTES = 2000, 256 << 20
+
+
+@pytest.fixture(autouse=True)
+def recorded():
+    before = hot.enabled()
+    gc.collect()  # loops of other tests are gone
+    hot.set_enabled(True)
+    forget_rounds()
+    yield
+    hot.set_enabled(before)
+    forget_rounds()
+
+
+class Training:
+    """A small loop, and what `explain()` says of it."""
+
+    def __init__(self, hidden):
+        self.x, self.y = data(23)
+        self.net = model(hidden)
+        self.opt = torch.optim.Adam(self.net.parameters(), lr=0.01)
+        self.parts = {size: (self.x[:size].clone(), self.y[:size].clone()) for size in (9, 23)}
+
+    def rounds(self, count, size=23, cut=False):
+        for _ in range(count):
+            x, y = (self.x[:size], self.y[:size]) if cut else self.parts[size]
+            loss = nn.functional.mse_loss(self.net(x), y)
+            loss.backward()
+            self.opt.step()
+            self.opt.zero_grad()
+
+    def replayed(self):
+        return sum(loop["replayed"] for loop in torch.explain().loops)
+
+
+def made():
+    """How many programs were compiled, or found on disk, so far."""
+    found = torch.explain().machine
+    return found.get("compiles", 0) + found.get("disk_hits", 0)
+
+
+def test_no_program_is_made_on_replay():
+    loop = Training(3)
+    loop.rounds(20)
+    before, replayed = made(), loop.replayed()
+    loop.rounds(200)
+    assert made() == before
+    assert loop.replayed() == replayed + 200
+
+
+@pytest.mark.parametrize("cut", [False, pytest.param(True, marks=pytest.mark.xfail(
+    strict=False, reason="a batch cut in the loop, x[:n], is replayed for one n only"))])
+def test_one_more_for_a_ragged_last_batch(cut):
+    loop = Training(4)
+    loop.rounds(20, cut=cut)
+    before = made()
+    for _ in range(40):
+        loop.rounds(4, cut=cut)
+        loop.rounds(1, size=9, cut=cut)
+    assert made() == before + 1
+    replayed = loop.replayed()
+    loop.rounds(4, cut=cut)
+    loop.rounds(1, size=9, cut=cut)
+    assert loop.replayed() == replayed + 5
+
+
+@pytest.mark.parametrize("how", ["schedule", "by hand"])
+def test_none_for_a_learning_rate_that_changes(how):
+    loop = Training(5)
+    schedule = torch.optim.lr_scheduler.ExponentialLR(loop.opt, 0.99)
+    loop.rounds(20)
+    before, replayed = made(), loop.replayed()
+    for k in range(50):
+        loop.rounds(1)
+        if how == "schedule":
+            schedule.step()
+        else:
+            loop.opt.param_groups[0]["lr"] = 0.01 / (k + 1)
+    assert made() == before
+    assert loop.replayed() >= replayed + 49
+
+
+def pending():
+    """Operations that are promised in this thread, and the bytes of their results."""
+    tape = switch.tape
+    events = [] if tape is None else list(tape.pending)
+    tensors = [tensor for _, found in events for tensor in found or ()]
+    return len(events), sum(tensor._array.nbytes for tensor in tensors)
+
+
+@pytest.mark.parametrize("size", [4, 1 << 20])
+def test_bounds_of_what_is_pending(size):
+    """The longer a round, the more would be pending: at some length it runs at once."""
+    w = torch.ones(size, requires_grad=True)
+    opt = torch.optim.SGD([w], lr=0.01)
+    most = (0, 0)
+    for length in (10, 60) if size > 10 else (100, 900, 2500):
+        for _ in range(8):
+            h = w
+            for _ in range(length):
+                h = h.neg()
+            most = max(most, pending())
+            assert most[0] <= MOST_OPERATIONS
+            assert most[1] <= MOST_BYTES
+            h.mean().backward()
+            opt.step()
+            opt.zero_grad()
+            assert pending() == (0, 0)
+    assert most[0] > 5  # it was promised, not run
+
+
+def test_a_round_is_few_loop_nests():
+    """The 1 -> m -> 1 step: two nests do all that depends on the hidden layer."""
+    loop = Training(64)
+    loop.rounds(20)
+    (found,) = torch.explain().loops
+    assert found["kernels"] and max(found["kernels"]) <= 4
