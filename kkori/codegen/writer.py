@@ -202,7 +202,7 @@ class Writer:
         """The index along an axis, as a number."""
         if where[0] is None:
             return literal(0.0, value.dtype), 1, 0
-        if where[0].__class__ is int:
+        if isinstance(where[0], int):
             return literal(float(where[0]), value.dtype), 1, 0
         axis = self.axes[where[0]]
         level, one = self.level_of(axis.level), LLVM_TYPES[value.dtype]
