@@ -12,6 +12,7 @@ The context is an array of 64-bit words, `WORDS`; `block` is how many steps of k
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 from kkori.codegen.matmul_kernels import _transposed
@@ -140,7 +141,8 @@ class _Writer:
         blocks = self.blocks
         with self.module.function("kernel", VOID, KERNEL, internal=True) as f:
             a, b, c, ldc, k, add = f.arguments
-            self.fetch(f, c, ldc)
+            for place in self.places(f, c, ldc):  # needed at the end: asked for now
+                self.fetch(f, place)
             zeros = [f.constant(0, self.kind)] * (blocks.rows * blocks.vectors)
             with f.loop(0, k, carried=(*zeros, a, b), name="k") as loop:
                 *sums, left, right = loop.carried
@@ -148,9 +150,7 @@ class _Writer:
                            f.offset(left, blocks.rows, self.scalar),
                            f.offset(right, self.width, self.scalar))
             done: tuple[Value, ...] = loop.results[:-2]
-            places = [f.offset(f.offset(c, ldc * row, self.scalar), vector * self.lanes,
-                               self.scalar)
-                      for row in range(blocks.rows) for vector in range(blocks.vectors)]
+            places = self.places(f, c, ldc)
             done = f.when(f.compare("!=", add, 0), done, lambda: [
                 f.load(self.kind, place) + value
                 for place, value in zip(places, loop.results, strict=False)])
@@ -158,14 +158,17 @@ class _Writer:
                 f.store(value, place)
             f.ret()
 
-    def fetch(self, f: Function, c: Value, ldc: Value) -> None:
-        """Ask for the tile of C, which is needed at the end."""
+    def places(self, f: Function, c: Value, ldc: Value) -> list[Value]:
+        """The address of each vector of a tile of C."""
+        rows = [f.offset(c, ldc * row, self.scalar) for row in range(self.blocks.rows)]
+        return [f.offset(row, vector * self.lanes, self.scalar)
+                for row in rows for vector in range(self.blocks.vectors)]
+
+    @staticmethod
+    def fetch(f: Function, place: Value) -> None:
+        """Ask for a line of memory that will be written."""
         write, near, data = (f.constant(number, I32) for number in (1, 3, 1))
-        for row in range(self.blocks.rows):
-            for vector in range(self.blocks.vectors):
-                place = f.offset(f.offset(c, ldc * row, self.scalar), vector * self.lanes,
-                                 self.scalar)
-                f.call("llvm.prefetch.p0", VOID, place, write, near, data)
+        f.call("llvm.prefetch.p0", VOID, place, write, near, data)
 
     def step(self, f: Function, left: Value, right: Value, sums: list[Value]) -> list[Value]:
         """One k: an outer product."""
@@ -197,7 +200,8 @@ class _Writer:
 
     # --- what threads are given -----------------------------------------------------------------
 
-    def region(self, name: str):
+    def region(self, name: str) -> AbstractContextManager[Function]:
+        """A function that the pool calls for each chunk."""
         return self.module.function(name, VOID, [("context", PTR), ("chunk", I64), ("slot", I64)])
 
     def pack(self) -> None:
@@ -296,7 +300,7 @@ class _Words:
             kind = PTR if name in POINTERS else I64
             setattr(self, name, f.load(kind, f.offset(f.arguments[0], number, "i64")))
 
-    def __getattr__(self, name: str) -> Value:
+    def __getattr__(self, name: str) -> Value:  # tells type checkers what the words are
         raise AttributeError(name)
 
 
