@@ -11,11 +11,11 @@ more, and no library is called. So a round is computed whole, or has changed not
 from __future__ import annotations
 
 from math import prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from kkori.codegen.graph import Graph, Value
 from kkori.codegen.rules import Program
-from kkori.codegen.schedule import Call, Nest, Plan, append, base, own_address, put, reads
+from kkori.codegen.schedule import CALLED, Nest, Plan, append, base, own_address, put
 from kkori.codegen.writer import Buffers
 
 __all__ = ["Wanted", "place", "place_inputs", "settle", "wanted"]
@@ -112,49 +112,38 @@ def settle(writes: list[tuple[Value, Value]], schedule: Plan, graph: Graph,
 
 def in_place(target: Value, value: Value, schedule: Plan) -> bool:
     """Whether `value` may be written where `target` is: each number is read, then written."""
-    home = schedule.home[value]
-    if any(isinstance(stage, Call) and value in map(base, stage.value.args)
-           for stage in schedule.stages):
+    home, here = schedule.home[value], []
+    if any(user.kind in CALLED for user, _ in schedule.readers.get(value, ())):
         return False  # a product relies on how the value is laid out
-    for number in range(home, len(schedule.stages)):
-        stage = schedule.stages[number]
-        if isinstance(stage, Call):
-            if any(base(arg) is target for arg in stage.value.args):
-                return False
-        elif number > home:
-            if any(need is target for user in stage.values
-                   for need, _ in reads(user, schedule.stored)):
-                return False
-        elif not read_before(target, value, stage, schedule):
+    for user, where in schedule.readers.get(target, ()):
+        if schedule.home[user] > home:
             return False
-    return True
+        if schedule.home[user] == home:
+            here.append((user, where))
+    return read_before(value, here, schedule.stages[home])
 
 
-def read_before(target: Value, value: Value, nest: Nest, schedule: Plan) -> bool:
-    """Whether `value`'s own nest reads each number of `target` before `value` overwrites it.
+def read_before(value: Value, readers: list[tuple[Value, Any]], nest: Nest) -> bool:
+    """Whether a nest reads each number of an array before it writes `value` there, given which of
+    its values read the array and where.
 
     Its loops read a number at the address where it is written, before or as that is done; a number
     that has been read stays in a register. What precedes may read anything: the loops for single
     numbers, sums that are done at once for all.
     """
-    where, group = own_address(value), nest.maps
-    if value in nest.last:
-        group = nest.last
-    elif not nest.at_once and not reads_at(target, nest.sums, where, schedule) or any(
-            need is target for user in (*nest.totals, *nest.last)
-            for need, _ in reads(user, schedule.stored)):
-        return False
-    if not reads_at(target, group, where, schedule):
-        return False
-    first = next((user for user in group if any(
-        need is target for need, _ in reads(user, schedule.stored))), value)
-    return group.index(first) <= group.index(value)
-
-
-def reads_at(target: Value, users: list[Value], where: object, schedule: Plan) -> bool:
-    """Whether these read `target` nowhere but at `where`."""
-    return all(at == where for user in users
-               for need, at in reads(user, schedule.stored) if need is target)
+    is_last = value in nest.last
+    group = nest.last if is_last else nest.maps
+    turns = []
+    for user, where in readers:
+        if user in group:
+            turns.append(group.index(user))
+        elif is_last or nest.at_once and user in nest.sums:
+            continue
+        elif user not in nest.sums:
+            return False  # what follows the loops
+        if where != own_address(value):
+            return False
+    return min(turns, default=0) <= group.index(value)
 
 
 def place(schedule: Plan, buffers: Buffers) -> None:

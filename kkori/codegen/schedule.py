@@ -28,6 +28,7 @@ from kkori.codegen.graph import Value, order
 __all__ = ["Nest", "Plan", "plan"]
 
 Address = tuple["str | int | None", ...]  # for each dimension an axis, an index, or None (index 0)
+Needs = Sequence[tuple[Value, Address]]  # what is read, and where
 
 # What a scalar operation costs, in additions; recomputing is free up to LIMIT.
 COST = {"div": 4, "sqrt": 6, "exp": 14, "log": 18, "log1p": 20, "expm1": 20, "tanh": 24,
@@ -84,6 +85,7 @@ class Plan:
         self.stages: list[Any] = []
         self.stored = stored
         self.home: dict[Value, int] = {}
+        self.readers: dict[Value, list[tuple[Value, Address]]] = {}  # who reads it, and where
         self.barrier = 0
 
     @property
@@ -91,8 +93,16 @@ class Plan:
         """The stages that are loop nests."""
         return [stage for stage in self.stages if isinstance(stage, Nest)]
 
+    def add(self, value: Value, number: int, needs: Needs) -> None:
+        """Note that a stage computes `value`."""
+        self.home[value] = number
+        for need, where in needs:
+            self.readers.setdefault(need, []).append((value, where))
+
     def remove(self, value: Value) -> None:
         """Take back the elementwise value that was put last."""
+        for need, where in reads(value, self.stored):
+            self.readers[need].remove((value, where))
         stage = self.stages[self.home.pop(value)]
         (stage.maps if value in stage.maps else stage.last).remove(value)
         if not stage.values:
@@ -319,7 +329,7 @@ def put(value: Value, schedule: Plan, first: int = 0) -> None:
     schedule.stored.add(value)
     stages = schedule.stages
     if value.kind in CALLED:
-        schedule.home[value] = len(stages)
+        schedule.add(value, len(stages), [(base(arg), ()) for arg in value.args])
         stages.append(Call(value))
         return
     needs = reads(value, schedule.stored)
@@ -328,7 +338,7 @@ def put(value: Value, schedule: Plan, first: int = 0) -> None:
             part = part_for(value, needs, number, schedule)
             if part is not None:
                 part.append(value)
-                schedule.home[value] = number
+                schedule.add(value, number, needs)
                 return
     append(value, schedule)
 
@@ -338,11 +348,8 @@ def append(value: Value, schedule: Plan) -> None:
     nest = Nest(*loops_of(value))
     (nest.sums if value.kind == "reduce" else nest.maps).append(value)
     schedule.stored.add(value)
-    schedule.home[value] = len(schedule.stages)
+    schedule.add(value, len(schedule.stages), reads(value, schedule.stored))
     schedule.stages.append(nest)
-
-
-Needs = Sequence[tuple[Value, Address]]
 
 
 def part_for(value: Value, needs: Needs, number: int, schedule: Plan) -> list[Value] | None:
