@@ -46,7 +46,18 @@ def samples():
             row, args, _ = call
             if row in LOWER:
                 found.setdefault(row, {}).setdefault(tuple(map(pattern, args)), call)
-    return {row: list(calls.values()) for row, calls in found.items()}
+    return {row: different(calls.values()) for row, calls in found.items()}
+
+
+def different(calls):
+    """Without elementwise calls that differ in shapes only: those are tried in many shapes."""
+    found = {}
+    for call in calls:
+        key = [pattern(arg) for arg in call[1]]
+        if elementwise(call):
+            key = [(part[0], part[1] > 0) if isinstance(part, tuple) else part for part in key]
+        found.setdefault(tuple(key), call)
+    return list(found.values())
 
 
 def test_no_rule_is_left_out():
@@ -94,8 +105,8 @@ def laid_out(array, how):
     return array
 
 
-SHAPES = [((), "rows"), ((1,), "rows"), ((3, 229), "rows"), ((29, 31), "columns"),
-          ((800,), "apart"), ((5, 7, 23), "stretched")]
+SHAPES = [((), "rows"), ((3, 229), "rows"), ((29, 31), "columns"), ((800,), "apart"),
+          ((5, 7, 23), "stretched")]
 
 
 def is_float(arg):
@@ -144,11 +155,11 @@ ODD = [[], [np.nan], [0.0, -0.0], [np.inf], [-np.inf], ["tiny", 90.0, -90.0]]
 
 def rounds(call, dtype):
     """Rounds of cases, each the arguments of a call with special values; the cases of one round
-    have the shapes and layouts of the next's. float64 gets every other one."""
+    have the shapes and layouts of the next's. float64 gets some of them."""
     every = 1 if dtype.itemsize == 4 else 2
     if elementwise(call):
         yield [anew(call, dtype, shape, how, seed)
-               for seed, (shape, how) in list(enumerate(SHAPES))[::every]]
+               for seed, (shape, how) in list(enumerate(SHAPES))[every - 1::every]]
         return
     for some in (ODD[:3], ODD[3:]):
         yield [[laid_out(sprinkled(arg, odd, dtype, seed), how) if is_float(arg) else arg
@@ -315,7 +326,7 @@ def quietly(function, *args):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
 @pytest.mark.parametrize("row", sorted(LOWER))
 def test_loops_agree_with_array_rules(row, dtype):
-    for call in samples()[row]:
+    for call in samples()[row] if dtype is np.float32 else samples()[row][:3]:
         check(call, np.dtype(dtype))
 
 
