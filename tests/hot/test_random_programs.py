@@ -8,7 +8,7 @@ from programs import program
 from watch import HEADER, compare
 
 pytest.importorskip("llvmlite")
-PROGRAMS = 160
+PROGRAMS = 100
 replayed = []
 
 
