@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from math import copysign
 from typing import Any
 
@@ -80,7 +79,7 @@ class Entry:
 
     def __init__(self, kind: str, parent: Entry | None) -> None:
         self.kind = kind
-        self.parent = None if parent is None else weakref.ref(parent)
+        self.parent = parent
         self.ops: list[Entry] = []  # operations that have followed
         self.calls: list[Any] = []  # calls of modules that have followed; see run/calls.py
         self.ends: list[Entry] = []  # backward() and step() that have followed
@@ -146,7 +145,7 @@ class Entry:
         entry: Entry | None = self
         while entry is not None and entry.parent is not None:
             found.append(entry)
-            entry = entry.parent()
+            entry = entry.parent
         return found[::-1]
 
     def after(self, start: Entry) -> list[Entry]:
@@ -155,7 +154,7 @@ class Entry:
         entry: Entry | None = self
         while entry is not None and entry is not start:
             found.append(entry)
-            entry = entry.parent() if entry.parent is not None else None
+            entry = entry.parent
         return found[::-1]
 
 

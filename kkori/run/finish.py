@@ -52,9 +52,9 @@ def simple(here: Any, held: Any) -> bool:
 
 def keeps_order(entry: Any) -> bool:
     """Whether a view has all elements of what it shows, in their order in memory."""
-    parent = entry.parent()
+    parent = entry.parent
     while entry.view[1] not in parent.slots:
-        parent = parent.parent()
+        parent = parent.parent
     shown, seen = parent.promises[parent.slots.index(entry.view[1])], entry.promises[0]
     return shown.flags.c_contiguous and seen.flags.c_contiguous and shown.size == seen.size
 

@@ -15,6 +15,7 @@ import numpy as np
 from kkori.autograd.mode import switch
 from kkori.core.promise import promise_class
 from kkori.core.storage import root_of
+from kkori.core.threads import undisturbed
 from kkori.run import guards
 from kkori.run.entry import (
     AWAY,
@@ -99,6 +100,9 @@ class Recording:
                     del self.external_of[number]
                 if not self.is_aside(row, args, found):
                     self.give_up(str(reason))
+            except BaseException:  # Ctrl-C: what is noted down may be a half
+                self.give_up("interrupted")
+                raise
         return found
 
     def is_aside(self, row: Any, args: Any, found: Any) -> bool:
@@ -111,9 +115,10 @@ class Recording:
 
     def give_up(self, reason: str) -> None:
         """This round cannot be recorded: forget it."""
-        self.prune()
         self.broken = reason
-        self.class_of, self.external_of, self.nodes = {}, {}, {}
+        with undisturbed():
+            self.prune()
+            self.class_of, self.external_of, self.nodes = {}, {}, {}
 
     def prune(self) -> None:
         """Take what this recording has added to the tree away again."""
@@ -257,6 +262,9 @@ class Recording:
         self.inside = entry
         try:
             run(roots, grads, keep, create, inputs)
+        except BaseException:
+            self.give_up(self.broken or "a backward() that did not come to its end")
+            raise
         finally:
             self.inside = None
         if entry.externals != outside:

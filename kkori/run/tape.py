@@ -417,10 +417,10 @@ def unrolled(here: Any) -> list[tuple[Entry, Any]]:
     while here[2] is not None:
         entry, tensors, before = here
         found.append((entry, tensors))
-        inner = entry.parent()
+        inner = entry.parent
         while inner is not before[0]:
             found.append((inner, ()))
-            inner = inner.parent()
+            inner = inner.parent
         here = before
     return found[::-1]
 

