@@ -239,19 +239,19 @@ class Tensor(Bound):
             if self._node is not None and not self._keeps_grad:
                 import warnings
                 warnings.warn(NON_LEAF_GRAD, UserWarning, stacklevel=2)
-            hand_out_gradients()
+            hand_out_gradients(self)
         return self._grad
 
     @grad.setter
     def grad(self, value: Tensor | None) -> None:
         if value is not None:
             _check_gradient(self, value)
-        hand_out_gradients()
+        hand_out_gradients(self)
         self._grad = value
 
     @grad.deleter
     def grad(self) -> None:
-        hand_out_gradients()
+        hand_out_gradients(self)
         self._grad = None
 
     @property
@@ -328,11 +328,11 @@ def before_write(tensor: Tensor) -> None:
     mode.before_write(tensor)
 
 
-def hand_out_gradients() -> None:
+def hand_out_gradients(leaf: Tensor) -> None:
     """What a compiled round has in store for ``.grad`` is put there."""
     from kkori.autograd import mode
     if mode.owed:
-        mode.hand_out_gradients()
+        mode.hand_out_gradients((leaf,))
 
 
 def followed(tensor: Tensor) -> Tensor:

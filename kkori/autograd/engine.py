@@ -11,6 +11,7 @@ from kkori.autograd import piecewise
 from kkori.autograd.graph import Node, edge_of
 from kkori.autograd.mode import hand_out_gradients, owed, switch
 from kkori.autograd.spare import LARGE, holders, is_ours, offer, uses_once
+from kkori.core.promise import settle
 from kkori.tensor import Tensor, wrap
 
 __all__ = ["backward", "grad_of"]
@@ -212,6 +213,8 @@ def backward(roots: Any, grads: Any, keep_graph: bool, create_graph: bool,
         return
     if owed:
         hand_out_gradients()
+    for root in roots:
+        settle(root)
     outer, switch.on = switch.on, create_graph
     try:
         wanted, captures = (None, set()) if inputs is None else _towards(roots, inputs)
@@ -232,8 +235,12 @@ def backward(roots: Any, grads: Any, keep_graph: bool, create_graph: bool,
 def grad_of(roots: Any, grads: Any, keep_graph: bool, create_graph: bool,
             inputs: Any) -> list[Tensor | None]:
     """The gradients of `roots` for `inputs`; None where there is no way to them."""
-    if switch.tape is not None:
-        switch.tape.in_place()  # the program looks at gradients of its own
+    tape = switch.tape
+    if tape is not None:
+        tape.in_place()  # the program looks at gradients of its own
+        return tape.now(grad_of, (roots, grads, keep_graph, create_graph, inputs))
+    for root in roots:
+        settle(root)
     outer, switch.on = switch.on, create_graph
     try:
         wanted, captures = _towards(roots, inputs)

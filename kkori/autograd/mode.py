@@ -24,10 +24,15 @@ switch = _Switch()
 owed: list[Any] = []  # tapes that may still have to put gradients into ``.grad``; see run/tape.py
 
 
-def hand_out_gradients() -> None:
-    """Called before ``.grad`` of any leaf is read or set."""
+def hand_out_gradients(leaves: Any = ()) -> None:
+    """Called before ``.grad`` of a leaf is read or set, which another thread may have computed."""
+    here = threading.get_ident()
     for tape in list(owed):
-        tape.hand_out()
+        if tape.thread == here:
+            tape.hand_out()
+        elif leaves and tape.owes_any(leaves):
+            tape.flush()
+            tape.hand_out()
 
 
 def turn(on: bool) -> None:

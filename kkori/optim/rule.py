@@ -77,7 +77,7 @@ class RuleOptimizer(Optimizer):
             return None
         hot.before_step(self)
         if owed:
-            hand_out_gradients()
+            hand_out_gradients([param for group in self.param_groups for param in group["params"]])
         loss = None
         if closure is not None:
             with enable_grad():

@@ -150,6 +150,8 @@ class FreeTape(Tape):
         leaves = leaves_of(roots) if plain else []
         if not plain or any(leaf._hooks is not None and any(leaf._hooks) for leaf in leaves):
             self.give_up(self.broken or "backward() with options or hooks")
+        if self.broken:
+            leaves = []
         before = [leaf._grad for leaf in leaves]
         for leaf in leaves:
             leaf._grad = None

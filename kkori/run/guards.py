@@ -127,10 +127,13 @@ class Guard:
         return self.names.pop("go")  # it would hold itself
 
 
+GUARD = "<guard of a recorded round>"
+
+
 @lru_cache(maxsize=1024)
 def code_of(text: str) -> Any:
     """The code object of a text; events of the same form share it."""
-    return compile(text, "<guard of a recorded round>", "exec")
+    return compile(text, GUARD, "exec")
 
 
 def operation(entry: Entry, tape: Any) -> Any:

@@ -21,6 +21,7 @@ from kkori.core.promise import Promise, promise_class
 from kkori.core.threads import undisturbed
 from kkori.run.entry import EXTERNAL, SLOT, Entry
 from kkori.run.guards import operation
+from kkori.run.memory import release
 from kkori.run.tape import Tape
 from kkori.tensor import Tensor
 
@@ -32,7 +33,7 @@ MOST_RECORDINGS = 12
 MOST_FAILURES = 3
 MOST_IDLE = 60  # rounds in a row that were not replayed, until a loop is left alone
 REST = 500  # rounds for which it is, the first time; then twice as many
-_state = {"on": os.environ.get("KKORI_HOT") == "1" and not os.environ.get("KKORI_EAGER")}
+_state = {"on": not os.environ.get("KKORI_EAGER")}
 
 
 def enabled() -> bool:
@@ -178,6 +179,7 @@ def finish_recording(loop: Loop, tape: Tape, optimizer: Any) -> None:
     """A recorded round has ended: add its step to the tree, or forget it."""
     from kkori.run.trace import Unbuildable, Unupdatable
     from kkori.run.update import Update
+    release()  # compiled rounds keep nothing in memory that rounds have kept so far
     loop.recordings += 1
     tape.counts["recorded"] += 1
     if loop.recordings >= MOST_RECORDINGS:

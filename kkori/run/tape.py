@@ -15,7 +15,10 @@ and the same for the event before. It is replaced as a whole, so an interrupt fi
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
+from time import sleep
 from typing import Any
 
 import numpy as np
@@ -26,6 +29,7 @@ from kkori.core.promise import Promise
 from kkori.core.storage import root_of
 from kkori.core.threads import undisturbed
 from kkori.run.entry import AWAY, EXTERNAL, LEFT, SLOT, Entry
+from kkori.run.guards import GUARD
 from kkori.run.record import Recording, apart, holds_tensors
 from kkori.tensor import Tensor, wrap
 
@@ -56,6 +60,9 @@ class Tape(Recording):
         self.start_round()
 
     def start_round(self) -> None:
+        if self.here is AWAY:
+            with self.lock:  # another thread may be computing what is pending
+                pass
         if self.here is not self.start and self.here is not AWAY:
             self.flush()  # an interrupt has come between
         self.forget()
@@ -252,6 +259,14 @@ class Tape(Recording):
                     self.hand_out_promised(entry, tensors)
             self.due = False
 
+    def owes_any(self, tensors: Any) -> bool:
+        """Whether gradients of one of `tensors` are promised, or there for whoever asks."""
+        leaves = list(self.owes[0]) if self.owes is not None else []
+        if self.due:
+            leaves += [tensor for tensor in self.bound if isinstance(tensor, Tensor)]
+        ids = set(map(id, leaves))
+        return any(id(tensor) in ids for tensor in tensors)
+
     def hand_out_computed(self) -> None:
         """The gradients of a round that is over."""
         leaves, arrays, start, _ = self.owes
@@ -312,6 +327,8 @@ class Tape(Recording):
         Returns the events with their results.
         """
         found: list[tuple[Entry, Any]] = []
+        if threading.get_ident() != self.thread:
+            wait_for(self.thread)
         with self.lock, undisturbed():
             if self.recording or self.here is AWAY:
                 return found
@@ -387,6 +404,27 @@ class Tape(Recording):
                     [tensor._array for tensor in self.bound[:at.externals]], [])
             except count.Doubtful:
                 self.flush()
+
+
+def wait_for(thread: int) -> None:
+    """Wait until a thread is not matching, or computing a round; not for ever: it may wait, too."""
+    for _ in range(10_000):
+        if not is_inside(thread):
+            return
+        sleep(1e-4)
+
+
+def is_inside(thread: int) -> bool:
+    """Whether a thread is matching, or computing a round, just now."""
+    frame = sys._current_frames().get(thread)
+    while frame is not None:
+        if frame.f_code.co_filename.startswith((FOLDER, GUARD)):
+            return True
+        frame = frame.f_back
+    return False
+
+
+FOLDER = os.path.dirname(os.path.abspath(__file__))
 
 
 class Failed:
