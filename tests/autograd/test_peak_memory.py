@@ -44,6 +44,12 @@ def leaf(*shape, seed=0):
 
 
 @pytest.fixture(autouse=True)
+def immediately():
+    with torch.eager():  # what is measured here is how operations run one by one
+        yield
+
+
+@pytest.fixture(autouse=True)
 def smaller(monkeypatch):
     """What is large enough is smaller here than it is in earnest."""
     assert engine.LARGE == pieces.LARGE == spare.LARGE

@@ -72,7 +72,7 @@ opt.zero_grad()
 """,
     "NumPy's error state is not ours": """
 if k == 12:
-    np.seterr(all="raise")
+    before = np.seterr(all="raise")
 try:
     h = net(x)
     loss = ((h * 1e30).exp() + h / (h * 0)).isnan().sum() + (h - y).pow(2).mean()
@@ -82,7 +82,7 @@ except FloatingPointError as error:
     log.error(error)
 opt.zero_grad()
 if k == 14:
-    np.seterr(all="warn")
+    np.seterr(**before)
 log(loss)
 """,
     "gradients do not share memory": """
