@@ -15,6 +15,7 @@ from kkori.autograd.mode import switch
 from kkori.core.threads import undisturbed
 from kkori.run import hot
 from kkori.run.entry import Entry, Unrecordable
+from kkori.run.notes import line
 from kkori.run.tape import Tape
 from kkori.tensor import Tensor, wrap
 
@@ -68,6 +69,7 @@ class FreeTape(Tape):
         if useless or self.idle > hot.MOST_IDLE or (
                 not self.may_record and not self.root.ops):
             self.let_go()
+            switch.free_before = self  # for explain()
             switch.tape = switch.free = None  # after a rest, from the beginning
             switch.backwards = -self.rest
             return
@@ -146,6 +148,7 @@ class FreeTape(Tape):
                    inputs: Any) -> None:
         """Record the backward() that ends this round, as if no gradient had been there before."""
         plain = not (keep or create or inputs) and inspect_results[0] is None
+        self.notes.anchor = line()
         from kkori.run.trace import Unbuildable, Unupdatable
         leaves = leaves_of(roots) if plain else []
         if not plain or any(leaf._hooks is not None and any(leaf._hooks) for leaf in leaves):

@@ -22,6 +22,7 @@ from kkori.core.threads import undisturbed
 from kkori.run.entry import EXTERNAL, SLOT, Entry
 from kkori.run.guards import operation
 from kkori.run.memory import release
+from kkori.run.notes import line
 from kkori.run.tape import Tape
 from kkori.tensor import Tensor
 
@@ -32,6 +33,8 @@ ROUNDS_BEFORE_RECORDING = 3
 MOST_RECORDINGS = 12
 MOST_FAILURES = 3
 MOST_IDLE = 60  # rounds in a row that were not replayed, until a loop is left alone
+LOOKED_AT = "values are looked at, or changed, in mid-round"
+NOT_ALIKE = "no two rounds are alike"
 REST = 500  # rounds for which it is, the first time; then twice as many
 _state = {"on": not os.environ.get("KKORI_EAGER")}
 
@@ -132,9 +135,9 @@ def after_step(optimizer: Any) -> None:
         tape.start_round()
         tape.missed()
     if tape is not None and tape.counts["flushed"] > 20 + 4 * tape.replayed():
-        give_up(loop, "values are looked at, or changed, before the step")
+        give_up(loop, LOOKED_AT)
     elif loop.idle > MOST_IDLE:
-        give_up(loop, "no two rounds are alike")
+        give_up(loop, NOT_ALIKE)
     if loop.given_up or loop.rounds < ROUNDS_BEFORE_RECORDING:
         if switch.tape is tape:
             switch.tape = None
@@ -179,6 +182,7 @@ def finish_recording(loop: Loop, tape: Tape, optimizer: Any) -> None:
     """A recorded round has ended: add its step to the tree, or forget it."""
     from kkori.run.trace import Unbuildable, Unupdatable
     from kkori.run.update import Update
+    tape.notes.anchor = line()
     release()  # compiled rounds keep nothing in memory that rounds have kept so far
     loop.recordings += 1
     tape.counts["recorded"] += 1

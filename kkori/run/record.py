@@ -33,6 +33,7 @@ from kkori.run.entry import (
     check_constant,
     stub_of,
 )
+from kkori.run.notes import Notes
 from kkori.tensor import Tensor
 
 __all__ = ["Recording", "apart", "compilable", "holds_tensors"]
@@ -46,6 +47,7 @@ class Recording:
     start: Any
     counts: dict[str, int]
     may_record: bool
+    notes: Notes
     most_externals: int
     recording = False
 
@@ -99,7 +101,7 @@ class Recording:
                 for number in self.added:
                     del self.external_of[number]
                 if not self.is_aside(row, args, found):
-                    self.give_up(str(reason))
+                    self.give_up(str(reason), row)
             except BaseException:  # Ctrl-C: what is noted down may be a half
                 self.give_up("interrupted")
                 raise
@@ -113,9 +115,10 @@ class Recording:
         return apart(row, args) or not any(self.recorded(one._array) for one in tensors) and (
             not any(one._requires_grad for one in tensors))
 
-    def give_up(self, reason: str) -> None:
+    def give_up(self, reason: str, row: Any = None) -> None:
         """This round cannot be recorded: forget it."""
         self.broken = reason
+        self.notes.refuse(reason, row)
         with undisturbed():
             self.prune()
             self.class_of, self.external_of, self.nodes = {}, {}, {}

@@ -30,6 +30,7 @@ from kkori.core.storage import root_of
 from kkori.core.threads import undisturbed
 from kkori.run.entry import AWAY, EXTERNAL, LEFT, SLOT, Entry
 from kkori.run.guards import GUARD
+from kkori.run.notes import Notes
 from kkori.run.record import Recording, apart, holds_tensors
 from kkori.tensor import Tensor, wrap
 
@@ -49,6 +50,7 @@ class Tape(Recording):
         self.lock = threading.RLock()  # another thread may ask for what is pending in this one
         self.on = switch.on  # whether operations are followed, as guards see it
         self.counts = {"rounds": 0, "recorded": 0, "side exits": 0, "flushed": 0, "looks": 0}
+        self.notes = Notes()  # for explain()
         self.known: list[Any] = []  # what guards, and updates, remember: each can `forget`
         self.state_roots: set[int] = set()  # memory that updates rely on: ids of its owners
         self.admitted = 0  # how often a guard has met another tensor than last time
@@ -122,7 +124,7 @@ class Tape(Recording):
             if others is not None:
                 self.asides += 1
                 return self.now(call, others)
-            self.miss()
+            self.miss(row, args)
             if self.recording:
                 return self.record(call, row, args)
             for entry in self.here[0].ops:
@@ -186,9 +188,10 @@ class Tape(Recording):
             if storage is not None:
                 tensor._storage = storage
 
-    def miss(self) -> None:
+    def miss(self, row: Any = None, args: Any = ()) -> None:
         """The program did something else: compute what was promised, go on at once."""
         self.counts["side exits"] += 1
+        self.notes.missed(self, row, args)
         entry, bound = self.here[0], self.bound
         copies = bool(self.originals)
         found = self.flush()
@@ -335,6 +338,7 @@ class Tape(Recording):
             pending, self.here, self.due = self.pending, AWAY, False
             if pending:
                 self.counts["flushed"] += 1
+                self.notes.flushed()
                 found = self.redo_all(pending)
                 for tensor, copy in self.originals.values():
                     copy.__dict__.update(tensor.__dict__)  # from now on it is the same memory

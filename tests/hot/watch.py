@@ -22,7 +22,7 @@ from kkori.autograd.mode import switch
 from kkori.run import hot
 
 HEADER = """\
-# Run it with tests/hot on the path, once with KKORI_EAGER=1 and once with KKORI_HOT=1.
+# Run it with tests/hot on the path, once with KKORI_EAGER=1 and once without.
 from watch import Log
 log = Log(True)
 """
@@ -157,15 +157,13 @@ def texts_differ(one: str, two: str) -> str:
 
 def forget_rounds() -> None:
     """Begin as a new process would: this thread has no loop yet."""
-    switch.tape = switch.free = None
+    switch.tape = switch.free = switch.free_before = None
     switch.backwards = 0
 
 
 def replayed_rounds() -> int:
     """How many rounds of loops that still exist have been run as one call."""
-    free = switch.free
-    return sum(loop["replayed"] for loop in torch.explain().loops) + (
-        0 if free is None else free.counts["rounds"])
+    return sum(loop["replayed"] for loop in torch.explain().loops)
 
 
 def run(source: str, on: bool, seed: Any = "") -> tuple[list[Any], int]:

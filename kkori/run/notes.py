@@ -1,0 +1,155 @@
+"""What is noted for `kkori.explain()`: why a round left its path, or could not be recorded.
+
+Nothing is noted while rounds are replayed. Where one leaves its path all that it promised is
+computed operation by operation, beside which finding the user's line costs nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from kkori.core.errors import PACKAGE, user_line
+from kkori.run.entry import CONSTANT, EXTERNAL, NUMBER, SLOT, same_constant, same_number
+from kkori.tensor import Tensor
+
+__all__ = ["Notes", "line"]
+
+MOST_EXITS = 32  # that differ; more are counted as one
+
+
+def line() -> Any:
+    """File, number and text of the user's line; None where there is none (any more)."""
+    try:
+        return user_line()
+    except Exception:  # the interpreter is shutting down, the file is not text
+        return None
+
+
+class Notes:
+    """What is to be said of one tape."""
+
+    def __init__(self) -> None:
+        self.anchor: Any = None  # the line at which its rounds end
+        self.refused: tuple[str, str, Any] = "", "", None  # last recording: why, operation, line
+        self.exits: dict[tuple[str, Any], int] = {}
+
+    def refuse(self, reason: str, row: Any) -> None:
+        """A recording came to nothing; because of this operation, if there is one."""
+        if reason != self.refused[0]:  # else somebody has only passed it on
+            self.refused = reason, "" if row is None else row.name, line()
+
+    def missed(self, tape: Any, row: Any, args: Any) -> None:
+        """A side exit: this operation (None: something else) is not what the tree expects."""
+        try:
+            failed = wrong_operation(tape, row, args) if row is not None else wrong_end(tape)
+        except Exception:  # whatever it is, the round goes on
+            failed = "another operation than was recorded"
+        self.count(failed)
+
+    def flushed(self) -> None:
+        """A side exit: what was promised is needed before the end of the round."""
+        if sys._getframe(2).f_code.co_name != "miss":  # which has said why
+            name = called_name()
+            self.count(f"{name} needs or changes what is promised" if name else
+                       "the optimizer, or recording, came to an end in mid-round")
+
+    def count(self, failed: str) -> None:
+        key = failed, line()
+        if key not in self.exits and len(self.exits) >= MOST_EXITS:
+            key = "others", None
+        self.exits[key] = self.exits.get(key, 0) + 1
+
+
+def called_name() -> str:
+    """The function of kkori that the user's line has called."""
+    frame, name = sys._getframe(1), ""
+    while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
+        name, frame = frame.f_code.co_name, frame.f_back  # type: ignore[assignment]
+    return f"{name}()" if name and frame is not None else ""
+
+
+def wrong_operation(tape: Any, row: Any, args: Any) -> str:
+    """Which comparison of a guard has failed."""
+    at = tape.here[0]
+    alike = [entry for entry in at.ops if entry.row is row]
+    if not alike:
+        return f"{row.name}, where {expected(at)} was recorded"
+    entry = alike[-1]
+    if entry.mode is not tape.on:
+        return f"{row.name}: gradients were {'' if entry.mode else 'not '}followed, which is over"
+    if len(entry.patterns) != len(args):
+        return f"{row.name}: {len(args)} arguments, recorded were {len(entry.patterns)}"
+    for number, (pattern, arg) in enumerate(zip(entry.patterns, args, strict=True), 1):
+        found = difference(tape, pattern, arg, entry)
+        if found:
+            return f"{row.name}: argument {number} {found}"
+    return f"{row.name}: one of its tensors"
+
+
+def difference(tape: Any, pattern: tuple[int, Any], arg: Any, entry: Any) -> str:
+    """What an argument should have been; empty if it is that."""
+    kind, data = pattern
+    if kind == SLOT:
+        same = isinstance(arg, Tensor) and arg._array.__class__ is data and (
+            arg._requires_grad is data.needs)
+        return "" if same else "is another tensor than that result of this round"
+    if kind == CONSTANT:
+        return "" if same_constant(arg, data) else f"is {short(arg)}, recorded was {short(data)}"
+    if kind == NUMBER:
+        return "" if same_number(arg, data) else "is another number"
+    assert kind == EXTERNAL
+    number, layout = data
+    if layout is None:
+        same = arg is tape.bound[number] or tape.copied(number, arg)
+        return "" if same else "is another tensor than before in this round"
+    if layout.fits(arg):
+        shared = arg._storage is not None and arg._storage.exports
+        return "shares its memory with NumPy" if shared else ""
+    return f"is {looks(arg)}, recorded was {described(layout.kind, layout.shape, layout.needs)}"
+
+
+def looks(arg: Any) -> str:
+    """A tensor in words."""
+    if not isinstance(arg, Tensor):
+        return short(arg)
+    if arg._node is not None:
+        return "a result of an operation"
+    return described(arg._array.dtype, arg._array.shape, arg._requires_grad)
+
+
+def described(kind: Any, shape: tuple[int, ...], needs: bool) -> str:
+    return f"{kind} of shape {tuple(shape)}{' that requires gradients' if needs else ''}"
+
+
+def short(value: Any) -> str:
+    text = repr(value) if not isinstance(value, Tensor) else "a tensor"
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+def expected(at: Any) -> str:
+    """What the tree expects behind an event."""
+    names = sorted({entry.row.name for entry in at.ops})
+    names += sorted({f"{entry.kind}()" for entry in at.ends})
+    return " or ".join(names) or "nothing more"
+
+
+def wrong_end(tape: Any) -> str:
+    """Why a backward() or a step is not the recorded one."""
+    ends = [entry for entry in tape.here[0].ends if entry.kind == "step"]
+    optimizer = ends[-1].runner.optimizer() if ends else None
+    if optimizer is None:
+        return f"{called_name()}, where {expected(tape.here[0])} was recorded"
+    return f"step(): {wrong_step(tape, ends[-1].runner, optimizer)}"
+
+
+def wrong_step(tape: Any, update: Any, optimizer: Any) -> str:
+    """What `hot.run_round` has found."""
+    from kkori.run.hot import still_held
+    if update.numbers(optimizer, tape) is None:
+        return "the optimizer's options, state or gradients are not as they were recorded"
+    if not update.arrays(tape):
+        return "memory that the step overwrites is used by something else, too"
+    if still_held(tape.here, update.tails) is None:
+        return "a result is kept whose graph a compiled round does not have"
+    return "an array rule may have to raise an error"
