@@ -232,6 +232,7 @@ def run_round(tape: Tape, update: Any, optimizer: Any) -> bool:
     slots = tuple(held[0])
     runner = update.compiled.get(slots) or update.runner(slots)
     if runner is None:
+        tape.flush()
         give_up(loop_of(optimizer), update.failure)
         return False
     before = runner.rounds

@@ -49,10 +49,11 @@ class Notes:
 
     def flushed(self) -> None:
         """A side exit: what was promised is needed before the end of the round."""
-        if sys._getframe(2).f_code.co_name != "miss":  # which has said why
-            name = called_name()
-            self.count(f"{name} needs or changes what is promised" if name else
-                       "the optimizer, or recording, came to an end in mid-round")
+        names = callers()
+        if "miss" in names[:3]:  # which has said why
+            return
+        what = names[-1] if hasattr(Tensor, names[-1]) else "this line"
+        self.count(f"{what} needs, or may change, what is promised")
 
     def count(self, failed: str) -> None:
         key = failed, line()
@@ -61,12 +62,14 @@ class Notes:
         self.exits[key] = self.exits.get(key, 0) + 1
 
 
-def called_name() -> str:
-    """The function of kkori that the user's line has called."""
-    frame, name = sys._getframe(1), ""
+def callers() -> list[str]:
+    """Which functions of kkori are running; the last is the one that the user's line has called."""
+    frame: Any = sys._getframe(1)
+    names = []
     while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
-        name, frame = frame.f_code.co_name, frame.f_back  # type: ignore[assignment]
-    return f"{name}()" if name and frame is not None else ""
+        names.append(frame.f_code.co_name)
+        frame = frame.f_back
+    return names
 
 
 def wrong_operation(tape: Any, row: Any, args: Any) -> str:
@@ -136,11 +139,14 @@ def expected(at: Any) -> str:
 
 def wrong_end(tape: Any) -> str:
     """Why a backward() or a step is not the recorded one."""
-    ends = [entry for entry in tape.here[0].ends if entry.kind == "step"]
-    optimizer = ends[-1].runner.optimizer() if ends else None
-    if optimizer is None:
-        return f"{called_name()}, where {expected(tape.here[0])} was recorded"
-    return f"step(): {wrong_step(tape, ends[-1].runner, optimizer)}"
+    kind = "step" if "before_step" in callers() else "backward"
+    runners = [entry.runner for entry in tape.here[0].ends if entry.kind == kind]
+    if not runners:
+        return f"{kind}(), where {expected(tape.here[0])} was recorded"
+    if kind == "backward":
+        return "backward() with other options, hooks or gradients than were recorded"
+    optimizer = runners[-1].optimizer()
+    return f"step(): {wrong_step(tape, runners[-1], optimizer)}"
 
 
 def wrong_step(tape: Any, update: Any, optimizer: Any) -> str:
