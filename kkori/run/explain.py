@@ -103,9 +103,8 @@ def trace_facts(end: Any) -> dict[str, Any]:
     programs = [program for program in end.runner.compiled.values() if program is not None]
     return {"operations": sum(1 for entry in path if entry.kind == "op"),
             "gradient operations": sum(len(entry.inner) for entry in path),
-            "programs": [{"nests": program.kernels, "ms": program.code.ms,
-                          "from disk": program.code.from_disk, "rounds": program.rounds}
-                         for program in programs]}
+            "programs": [{"nests": program.kernels, "ms": program.ms, "origin": program.origin,
+                          "rounds": program.rounds} for program in programs]}
 
 
 def reason(tape: Any, given_up: str) -> dict[str, Any] | None:
@@ -147,8 +146,8 @@ def text_of(number: int, loop: dict[str, Any]) -> str:
 
 def text_of_program(program: dict[str, Any]) -> str:
     nests = f"{program['nests']} loop nest{'s' * (program['nests'] != 1)}"
-    made = f"{'found on disk' if program['from disk'] else 'compiled'} in {program['ms']:.1f} ms"
-    return f"    program of {nests}, {made}, run {program['rounds']} times"
+    return (f"    program of {nests}, {program['origin']} in {program['ms']:.1f} ms, "
+            f"run {program['rounds']} times")
 
 
 def text_of_reason(loop: dict[str, Any]) -> list[str]:

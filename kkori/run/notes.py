@@ -7,13 +7,15 @@ computed operation by operation, beside which finding the user's line costs noth
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from time import perf_counter
 from typing import Any
 
 from kkori.core.errors import PACKAGE, user_line
 from kkori.run.entry import CONSTANT, EXTERNAL, NUMBER, SLOT, same_constant, same_number
 from kkori.tensor import Tensor
 
-__all__ = ["Notes", "line"]
+__all__ = ["Notes", "built", "line"]
 
 MOST_EXITS = 32  # that differ; more are counted as one
 
@@ -24,6 +26,21 @@ def line() -> Any:
         return user_line()
     except Exception:  # the interpreter is shutting down, the file is not text
         return None
+
+
+def built(build: Callable[[Any], Any], program: Any) -> Any:
+    """``build(program)``; what comes of it knows how long that took, and where it was found."""
+    from kkori.codegen.assemble import statistics
+    before, begun = statistics().as_dict(), perf_counter()
+    found = build(program)
+    if found is not None:
+        now = statistics().as_dict()
+        found.ms, found.origin = (perf_counter() - begun) * 1e3, next(
+            (origin for count, origin in ORIGINS.items() if now[count] > before[count]), "")
+    return found
+
+
+ORIGINS = {"compiles": "compiled", "disk_hits": "found on disk", "memory_hits": "found in memory"}
 
 
 class Notes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kkori.run.entry import EXTERNAL, NUMBER, SLOT, Entry
+from kkori.run.notes import built
 
 __all__ = ["Trace", "Unbuildable", "Unupdatable", "look"]
 
@@ -45,7 +46,7 @@ class Trace:
         from dataclasses import replace
         try:
             from kkori.codegen.segment import build
-            found = build(replace(self.program, outputs=outputs))
+            found = built(build, replace(self.program, outputs=outputs))
         except Exception as error:  # whatever is wrong there: the program goes on without it
             raise Unbuildable(f"the compiler failed: {type(error).__name__}: {error}") from error
         if found is None:
