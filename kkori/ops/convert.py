@@ -28,7 +28,11 @@ def cast_array(input: Any, row: Any) -> Any:
         if row.kind == types.BOOL:
             return input != 0
         input = input.real
-    return input.astype(row.numpy)
+    try:
+        return input.astype(row.numpy)
+    except FloatingPointError:  # NumPy's error state is the user's
+        with np.errstate(all="ignore"):
+            return input.astype(row.numpy)
 
 
 _cast = op("to_copy", cast_array, {"input": lambda g: g}, node="ToCopyBackward0")

@@ -83,8 +83,9 @@ class RuleOptimizer(Optimizer):
             with enable_grad():
                 loss = closure()
             hot.leave()
-        for group in self.param_groups:
-            self._update_group(group)
+        with np.errstate(all="ignore"):  # numbers that overflow are ordinary, as in PyTorch
+            for group in self.param_groups:
+                self._update_group(group)
         hot.after_step(self)
         return loss
 
