@@ -143,9 +143,8 @@ def time_here(name: str, steps: int) -> float:
 
 
 def time_there(name: str, steps: int, watched: bool) -> float:
-    mode = {"KKORI_HOT": "1"} if watched else {"KKORI_EAGER": "1"}
-    others = {key: value for key, value in os.environ.items()
-              if key not in ("KKORI_HOT", "KKORI_EAGER")}
+    mode = {} if watched else {"KKORI_EAGER": "1"}
+    others = {key: value for key, value in os.environ.items() if key != "KKORI_EAGER"}
     found = subprocess.run([sys.executable, __file__, "--here", "--steps", str(steps), name],
                            env={**others, **mode, "OPENBLAS_NUM_THREADS": "1"}, check=True,
                            capture_output=True, text=True)

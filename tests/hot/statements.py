@@ -188,7 +188,6 @@ r = {H} * 1
 refs.append(weakref.ref(r))
 {H} = r + 1
 del r
-log.alive(refs[-1])
 
 with torch.no_grad():
     r = {H} * 2

@@ -682,26 +682,10 @@ log.seen += [one.seen for one in logs]
 """,
 }
 KNOWN = {
-    "a promise was not kept": [
-        "two threads train, with two steps in some rounds",
-    ],
     "what a round has promised is held until the round is over": [
         "a result that is dropped in mid-round is gone",
         "a loss that is dropped before the step is gone",
         "finalizers",
-    ],
-    "immediate execution raises FloatingPointError; PyTorch does not": [
-        "NumPy's error state is not ours",
-    ],
-    "a recorded backward() shows hooks gradients without what was there before": [
-        "a post-accumulate hook sees the whole gradient",
-        "a hook that looks at other gradients",
-    ],
-    "a recorded autograd.grad() gives a gradient that says it is a view": [
-        "gradients of results in the middle",
-    ],
-    "another thread's backward() finds stubs for nodes": [
-        "another thread goes backward",
     ],
 }
 
