@@ -24,7 +24,8 @@ from kkori.codegen import toolchain
 from kkori.codegen.object_cache import ObjectCache, default_folder, key_of
 from kkori.codegen.target import Target
 
-__all__ = ["BadText", "Code", "assembly", "compile_text", "disk_cache", "object_code", "statistics"]
+__all__ = ["BadText", "Code", "assembly", "compile_text", "disk_cache", "load", "lock",
+           "object_code", "statistics"]
 
 CODEGEN_LEVEL = 2
 
@@ -137,6 +138,7 @@ class _Assembler:
 
 
 _assembler = _Assembler()
+lock = _assembler.lock  # also for what is kept of results
 
 if hasattr(os, "register_at_fork"):  # a child must not inherit LLVM in the middle of a compile
     os.register_at_fork(before=lambda: _assembler.lock.acquire(),
@@ -165,6 +167,18 @@ def compile_text(text: str, names: Iterable[str], target: Target | None = None,
             return code
         code = _load(text, names, target, symbols)
         _assembler.known[key] = code
+        return code
+
+
+def load(data: bytes, names: Iterable[str], symbols: Mapping[str, int]) -> Code:
+    """Object code (of `object_code`) in memory, linked to `symbols`. Raises `BadText`."""
+    names = tuple(names)
+    with _assembler.lock:
+        begun = time.perf_counter()
+        code = Code(_assembler.link(data, names, symbols), names, 0.0, True)
+        code.ms = (time.perf_counter() - begun) * 1e3
+        _assembler.statistics.loads += 1
+        _assembler.statistics.load_ms += code.ms
         return code
 
 

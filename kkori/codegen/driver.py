@@ -13,13 +13,13 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from kkori.codegen import float_mode
+from kkori.codegen.blueprint import CONTEXT
 from kkori.codegen.emit import Emitted
 from kkori.codegen.scalars import BYTES, INTRINSIC, LLVM_TYPES, library
 from kkori.codegen.target import Target
 
 __all__ = ["CONTEXT", "RESERVED", "Check", "Driver", "Run", "Store", "chunked", "drive", "linked"]
 
-CONTEXT = "kkori_context"
 RESERVED = 3  # words behind the numbers: the pool, its ``kkori_parallel``, rounds completed
 
 

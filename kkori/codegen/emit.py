@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from math import prod
 from typing import Any, NamedTuple
 
+from kkori.codegen.blueprint import WORK_TO_SHARE
 from kkori.codegen.forms import Form, columns, point, rows, tile_of
 from kkori.codegen.graph import Value
 from kkori.codegen.scalars import Unsupported
@@ -205,6 +206,3 @@ def around(name: str, outer: list[str], lengths: dict[str, int], extent: int) ->
                       "  br i1 %more, label %body, label %done", "body:", *lines,
                       f"  call void @{name}(ptr %context, i64 0, i64 {extent}{given})",
                       "  %next = add i64 %at, 1", "  br label %head", "done:", "  ret void", "}"])
-
-
-WORK_TO_SHARE = 150_000  # vector operations: about 30 microseconds

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from kkori.codegen import blueprint
 from kkori.codegen.driver import RESERVED, Check, Driver, Run, Store, chunked, drive, linked
 from kkori.codegen.emit import WORK_TO_SHARE, Emitted, emit_nest
 from kkori.codegen.graph import Value
 from kkori.codegen.products import emit_product, is_own
-from kkori.codegen.rules import Program
+from kkori.codegen.program import Program
 from kkori.codegen.schedule import Nest, Plan, base
 from kkori.codegen.target import Target
 from kkori.codegen.writer import Buffers
@@ -25,7 +26,7 @@ class Native:
                  target: Target) -> None:
         self.drivers: list[Driver] = []
         self.works: list[int] = []  # of each driver
-        self.shared: list[tuple[int, Emitted]] = []  # places in the context, stages
+        self.shared: list[blueprint.Shared] = []
         self.scratch: list[tuple[int, int]] = []  # places in the context, bytes for a thread
         self.calls: list[Value] = []  # what a library computes, each after one driver
         self.pool = buffers.count + program.numbers
@@ -72,7 +73,9 @@ class Native:
         if stage.work < WORK_TO_SHARE * self.target.lanes("float") or (
                 stage.extent <= stage.grain):
             return Run(stage)
-        self.shared.append((self.places, stage))
+        self.shared.append(blueprint.Shared(
+            self.places, stage.extent, stage.grain, stage.work, stage.product,
+            self.target.lanes("float")))
         self.parts.append(chunked(stage, self.places))
         self.places += 1
         return Run(stage, self.places - 1)
@@ -95,14 +98,8 @@ class Native:
         """What LLVM gets."""
         return linked("\n\n".join(self.parts), self.target, self.helpers)
 
-    def is_tiny(self, number: int) -> bool:
-        """Whether a driver is done before another Python thread could do anything."""
-        return self.works[number] < TINY * self.target.lanes("float")
-
-    def chunks(self, nest: Emitted, threads: int) -> int:
-        """Into how many parts a nest is cut: several a thread if each is worth it."""
-        if threads == 1:
-            return 1
-        pieces = nest.work // (WORK_TO_SHARE * self.target.lanes("float"))
-        most = 2 if nest.product else 4
-        return int(min(most * threads, max(threads, pieces), -(-nest.extent // nest.grain)))
+    def described(self) -> list[blueprint.Driver]:
+        """The drivers in plain terms."""
+        most = TINY * self.target.lanes("float")
+        return [blueprint.Driver(driver.name, driver.checks, work < most)
+                for driver, work in zip(self.drivers, self.works, strict=True)]

@@ -1,4 +1,4 @@
-"""Object code kept on disk, so that a program's second run compiles nothing.
+"""Object code kept, on disk above all, so that a program's second run compiles nothing.
 
 An entry's name is a hash of everything its bytes depend on, so entries are never changed, only
 added and removed: no locks are needed between processes. A file holds a checksum before the code,
@@ -15,8 +15,9 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
-__all__ = ["ObjectCache", "default_folder", "key_of"]
+__all__ = ["ObjectCache", "Recent", "default_folder", "key_of"]
 
 MAGIC = b"kkori object 1\n"
 DIGEST_BYTES = 16
@@ -46,11 +47,11 @@ def _platform_folder() -> str:
     return os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.join(home, ".cache"), "kkori")
 
 
-def key_of(*facts: str) -> str:
+def key_of(*facts: str | bytes) -> str:
     """A name for whatever the given texts determine together."""
     digest = hashlib.blake2b(digest_size=20)
     for fact in facts:
-        data = fact.encode()
+        data = fact.encode() if isinstance(fact, str) else fact
         digest.update(len(data).to_bytes(8, "little"))
         digest.update(data)
     return digest.hexdigest()
@@ -166,6 +167,36 @@ class ObjectCache:
                 return
             self._remove(path)
             total -= size
+
+
+class Recent:
+    """The same in memory, for anything: what was used lately, up to about `limit` bytes.
+
+    Whoever uses it from several threads holds a lock.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit, self.bytes = limit, 0
+        self._entries: dict[Any, tuple[Any, int]] = {}  # the one used last is last
+
+    def __contains__(self, key: Any) -> bool:
+        return key in self._entries
+
+    def __getitem__(self, key: Any) -> Any:
+        entry = self._entries[key] = self._entries.pop(key)
+        return entry[0]
+
+    def put(self, key: Any, value: Any, size: int) -> None:
+        """Keep `value`, which takes `size` bytes, and let go of what was not used for longest."""
+        self.bytes += size - self._entries.pop(key, (None, 0))[1]
+        self._entries[key] = value, size
+        while self.bytes > self.limit and len(self._entries) > 1:
+            self.bytes -= self._entries.pop(next(iter(self._entries)))[1]
+
+    def clear(self) -> None:
+        """Let go of everything."""
+        self._entries.clear()
+        self.bytes = 0
 
 
 def _scan(folder: str) -> list[os.DirEntry[str]]:

@@ -14,7 +14,7 @@ from math import prod
 from typing import Any, NamedTuple
 
 from kkori.codegen.graph import Graph, Value
-from kkori.codegen.rules import Program
+from kkori.codegen.program import Program
 from kkori.codegen.schedule import CALLED, Nest, Plan, append, base, own_address, put
 from kkori.codegen.writer import Buffers
 

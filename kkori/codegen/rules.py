@@ -7,54 +7,18 @@ element by element is written as a formula (`formula`), with operators on `Term`
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from kkori.codegen.graph import DTYPES, Graph, Value
-from kkori.core.promotion import operands
+from kkori.codegen.program import Program, Spec, Step
+from kkori.codegen.rows import ELEMENTWISE, Argument, as_run, table
 
 __all__ = ["BY_ARRAY_RULE", "LOWER", "NoRule", "Program", "Rule", "Spec", "Step", "Term",
-           "convert", "formula", "lower", "reduced", "rule"]
+           "as_run", "convert", "formula", "lower", "reduced", "rule"]
 
 
 class NoRule(Exception):
     """These arguments cannot be lowered: the row has to be run by its array rule."""
-
-
-@dataclass(frozen=True)
-class Spec:
-    """What is known of an array given at run time: shape, strides in elements, type."""
-
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-    dtype: str
-
-
-@dataclass(frozen=True)
-class Step:
-    """One row that was run: its name, its arguments, the slots of its results.
-
-    Arguments are ("slot", k), ("input", k), ("number", k) or ("value", anything).
-    """
-
-    row: str
-    args: tuple[tuple[str, Any], ...]
-    slots: tuple[int, ...]
-    results: tuple[Spec, ...] = ()  # what its array rule gives, for a row without loops
-
-
-@dataclass
-class Program:
-    """A segment: what comes in, what is done, what goes out and what is overwritten."""
-
-    inputs: list[Spec] = field(default_factory=list)
-    numbers: int = 0
-    steps: list[Step] = field(default_factory=list)
-    outputs: list[int] = field(default_factory=list)  # slots wanted as new arrays
-    writes: list[tuple[int, int]] = field(default_factory=list)  # (input overwritten, slot)
-    stores: list[tuple[int, int]] = field(default_factory=list)  # (0-dim input, its new number)
 
 
 Rule = Callable[..., Any]
@@ -132,7 +96,6 @@ FIXED_SHAPE = frozenset((
     "linalg_eigh", "linalg_svd", "linalg_svdvals", "linalg_pinv", "linalg_matrix_exp",
     "linalg_solve_triangular"))
 BY_MASKS = ("index", "index_backward")  # what shape these give depends on truth values they get
-ELEMENTWISE = ("unary", "binary")
 
 
 class _ByArrayRule(Set[str]):
@@ -157,33 +120,16 @@ class _ByArrayRule(Set[str]):
 BY_ARRAY_RULE: Set[str] = _ByArrayRule()
 
 
-def table() -> dict[str, Any]:
-    """The op table; it stands in a room above this one."""
-    from kkori.ops.table import TABLE
-    return TABLE
-
-
 def by_array_rule(graph: Graph, number: int, step: Step, args: list[Any]) -> Any:
     """The results of a row that NumPy computes, between loops; None where it has no part in a
     compiled program."""
-    args = [known(arg) if isinstance(arg, Value) else arg for arg in args]
-    operands = [arg for arg in args if isinstance(arg, Value)]
-    leaves = [leaf_of(arg) for arg in operands]
+    operands = [arg for arg in args if isinstance(arg, Value) and leaf_of(arg).kind != "constant"]
     if not (step.row in LOWER or step.row in BY_ARRAY_RULE) or not step.results or any(
             spec.dtype not in DTYPES or 0 in spec.shape for spec in step.results) or any(
-            leaf.kind in ("number", "range") for leaf in leaves) or (
+            leaf_of(arg).kind in ("number", "range") for arg in operands) or (
             step.row in BY_MASKS and any(arg.dtype == "b1" for arg in operands)):
         return None
-    rule_ = as_run(step)
-    places = [isinstance(arg, Value) for arg in args]
-
-    def run(arrays: Sequence[Any]) -> Sequence[Any]:
-        given = iter(arrays)
-        found = rule_(*[next(given) if is_array else arg
-                        for is_array, arg in zip(places, args, strict=True)])
-        return found if isinstance(found, (tuple, list)) else (found,)
-
-    graph.rows[number] = run
+    graph.rows[number] = tuple(map(in_words, args))
     return tuple(graph.make("row", spec.shape, spec.dtype, operands, (number, k))
                  for k, spec in enumerate(step.results))
 
@@ -193,29 +139,14 @@ def leaf_of(value: Value) -> Value:
     return value.args[0] if value.kind == "view" else value
 
 
-def known(value: Value) -> Any:
-    """A value that does not change from round to round as an array; any other as it is."""
-    leaf = leaf_of(value)
+def in_words(arg: Any) -> Argument:
+    """What is known of a row's argument before the round (see `rows`)."""
+    if not isinstance(arg, Value):
+        return ("given",)
+    leaf = leaf_of(arg)
     if leaf.kind != "constant":
-        return value
-    return np.full(value.shape, leaf.attr, {"b1": "?"}.get(leaf.dtype, leaf.dtype))
-
-
-def as_run(step: Step) -> Rule:
-    """A row's array rule; elementwise rows first bring their operands to one type."""
-    row = table()[step.row]
-    found: Rule = row.array
-    if row.kind not in ELEMENTWISE:
-        return found
-    floats = step.results[0].dtype in ("f4", "f8")
-
-    def run(*given: Any) -> Any:
-        one, other = given[0], given[-1]
-        if other.__class__ in (int, float) and getattr(one, "dtype", None) in (
-                np.float32, np.float64):
-            return found(one, other)  # array rules know some numbers by heart
-        return found(*operands(*given, floats=floats))
-    return run
+        return ("array",)
+    return "full", arg.shape, leaf.attr, {"b1": "?"}.get(leaf.dtype, leaf.dtype)
 
 
 def argument(graph: Graph, kind: str, value: Any, inputs: Sequence[Value],

@@ -1,8 +1,7 @@
-"""A segment compiled: the main function of the compiler, and the object that runs the result.
+"""A segment: a compiled program, ready to be run.
 
-    program -> lower -> wanted -> check -> plan -> settle -> place -> Native -> compile_text
-
-Read `build_once` first: it is the table of contents.
+`build` looks for what an equal program has become before, in memory and then on disk; only where
+there is nothing the passes are run (`compiler`).
 """
 
 from __future__ import annotations
@@ -16,18 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from kkori.codegen.assemble import compile_text
-from kkori.codegen.driver import CONTEXT
-from kkori.codegen.emit import Unsupported
-from kkori.codegen.graph import Graph, Value, check
-from kkori.codegen.lowering import Program, lower
+from kkori.codegen import kept_blueprints
+from kkori.codegen.assemble import BadText, load
+from kkori.codegen.blueprint import CONTEXT, WORK_TO_SHARE, Array, Blueprint, Call, Driver, Shared
 from kkori.codegen.matmul_choice import product
-from kkori.codegen.native import Native
-from kkori.codegen.placement import Wanted, place, place_inputs, settle, wanted
-from kkori.codegen.products import is_own
-from kkori.codegen.schedule import Plan, base, plan
+from kkori.codegen.program import Program
 from kkori.codegen.target import Target, current
-from kkori.codegen.writer import Buffers
 from kkori.core.threads import get_num_threads
 
 __all__ = ["Doubtful", "Segment", "build"]
@@ -36,30 +29,15 @@ __all__ = ["Doubtful", "Segment", "build"]
 def build(program: Program, target: Target | None = None) -> Segment | None:
     """Compile a program; None where something in it has no loop rule yet."""
     target = target or current()
+    found = kept_blueprints.find(program, target)
+    if found is None:
+        return None
     try:
-        return build_once(program, Graph(), target)
-    except Unsupported:
-        pass
-    try:  # sums along several axes that are not like one
-        return build_once(program, Graph(one_axis=True), target)
-    except Unsupported:
-        return None
-
-
-def build_once(program: Program, graph: Graph, target: Target) -> Segment | None:
-    """The passes in their order. Raises `Unsupported`."""
-    slots = lower(program, graph)
-    if slots is None:
-        return None
-    goals = wanted(program, graph, slots)
-    check(goals.roots)
-    buffers = place_inputs(program, graph)
-    schedule = plan(goals.roots, [value for _, value in goals.writes], goals.doubts,
-                    lambda call: not is_own(call, buffers))
-    settle(goals.writes, schedule, graph, buffers)
-    place(schedule, buffers)
-    native = Native(program, schedule, goals.doubts, buffers, target)
-    return Segment(program, goals, schedule, buffers, native, graph)
+        return Segment(program, found)
+    except BadText:  # what the disk has kept is whole, but no object
+        found = kept_blueprints.find(program, target, anew=True)
+        assert found is not None
+        return Segment(program, found)
 
 
 class Doubtful(Exception):
@@ -83,43 +61,35 @@ class Segment:
 
     Doubtful = Doubtful
 
-    def __init__(self, program: Program, goals: Wanted, schedule: Plan, buffers: Buffers,
-                 native: Native, graph: Graph) -> None:
-        self.program, self.schedule, self.native = program, schedule, native
-        self.kernels = sum(nest.loops for nest in schedule.nests)
-        self.context = (ctypes.c_uint64 * native.places)()
+    def __init__(self, program: Program, plan: Blueprint) -> None:
+        self.program, self.plan, self.kernels = program, plan, plan.kernels
+        self.context = (ctypes.c_uint64 * plan.words)()
         self.words = memoryview(self.context).cast("B").cast("Q")
-        self.code = compile_text(native.text, native.names, native.target,
-                                 {CONTEXT: ctypes.addressof(self.context)})
-        self.functions = [self.function(number) for number in range(len(native.drivers))]
+        self.code = load(plan.code, [driver.name for driver in plan.drivers],
+                         {CONTEXT: ctypes.addressof(self.context)})
+        self.functions = [self.function(driver) for driver in plan.drivers]
         self.call = self.functions[0] if len(self.functions) == 1 else self.call_all
         self.inputs: list[Any] = [None] * len(program.inputs)
         self.numbers: list[float] | None = None
-        self.format, self.offset = f"={program.numbers}d", 8 * buffers.count
-        self.shared, self.threads = bool(native.shared or native.scratch), 0
-        self.results: list[Any] = [None] * len(goals.outputs)
-        self.counter = native.pool + 2  # the word that counts complete rounds
+        self.format, self.offset = f"={program.numbers}d", 8 * plan.first_number
+        self.shared, self.threads = bool(plan.shared or plan.scratch), 0
+        self.results: list[Any] = [None] * len(plan.results)
+        self.made = [(shape, NUMPY[dtype], word) for shape, dtype, word in plan.results]
+        self.hidden: dict[int, Any] = {}  # by number: memory for what nobody sees
+        self.counter = plan.pool + 2  # the word that counts complete rounds
         self.stamp = -1  # for the caller: whose inputs these are
         self.free = -1  # what `getrefcount` says of all results together if nobody else has them
-        self.array_rules = graph.rows
+        self.array_rules: dict[int, Any] = {}
         self.row_results: dict[int, Any] = {}  # of rows that NumPy computes, within a round
-        self.prepare(goals.outputs, buffers)
+        if plan.rows:
+            from kkori.codegen.rows import array_rule
+            self.array_rules = {number: array_rule(program.steps[number], arguments)
+                                for number, arguments in plan.rows}
 
-    def function(self, number: int) -> Any:
+    def function(self, driver: Driver) -> Any:
         """A driver as a callable of ctypes; small ones do not let other threads run meanwhile."""
-        driver = self.native.drivers[number]
-        make = ctypes.PYFUNCTYPE if self.native.is_tiny(number) else ctypes.CFUNCTYPE
+        make = ctypes.PYFUNCTYPE if driver.tiny else ctypes.CFUNCTYPE
         return make(ctypes.c_int if driver.checks else None)(self.code[driver.name])
-
-    def prepare(self, outputs: list[Value], buffers: Buffers) -> None:
-        """Shapes, types and places of the arrays that are made here."""
-        self.numbers_of = {base(value): number for number, value in enumerate(outputs)}
-        self.made = [(value.shape, NUMPY[value.dtype], buffers.places[base(value)])
-                     for value in outputs]
-        self.hidden: dict[Value, np.ndarray] = {}
-        self.to_hide = [value for value in self.schedule.stored
-                        if value not in self.numbers_of and value not in buffers.aliases]
-        self.places = buffers.places
 
     # A round.
 
@@ -181,29 +151,31 @@ class Segment:
                 array: Any = np.empty(shape, kind)
                 words[word] = address_of(array)
                 results[number] = array
-        for value in self.to_hide if len(self.hidden) < len(self.to_hide) else ():
-            if value not in self.hidden:
-                array = np.empty(value.shape, NUMPY[value.dtype])
-                words[self.places[value]] = address_of(array)
-                self.hidden[value] = array
+        hidden = self.plan.hidden
+        for number, (shape, dtype, word) in enumerate(hidden) if (
+                len(self.hidden) < len(hidden)) else ():
+            if number not in self.hidden:
+                array = np.empty(shape, NUMPY[dtype])
+                words[word] = address_of(array)
+                self.hidden[number] = array
         array = None  # a result that is new is nobody else's, either
         self.free = sum(map(getrefcount, results))
 
     def settle_threads(self) -> None:
         """Cut the nests that are worth it for as many threads as there are to be."""
-        threads, native = get_num_threads(), self.native
+        threads, plan = get_num_threads(), self.plan
         if threads == self.threads:
             return
         self.threads = 0
-        if threads > 1 and native.shared:
+        if threads > 1 and plan.shared:
             from kkori.codegen.pool import default_pool
             self.workers = pool = default_pool(threads)
-            self.words[native.pool] = pool.address
-            self.words[native.pool + 1] = pool.symbols["kkori_parallel"]
-        for word, nest in native.shared:
-            self.words[word] = native.chunks(nest, threads)
-        self.scratch = [np.empty(size * threads + 64, np.uint8) for _, size in native.scratch]
-        for (word, _), memory in zip(native.scratch, self.scratch, strict=True):
+            self.words[plan.pool] = pool.address
+            self.words[plan.pool + 1] = pool.symbols["kkori_parallel"]
+        for stage in plan.shared:
+            self.words[stage.word] = parts_for(stage, threads)
+        self.scratch = [np.empty(size * threads + 64, np.uint8) for _, size in plan.scratch]
+        for (word, _), memory in zip(plan.scratch, self.scratch, strict=True):
             self.words[word] = -(-address_of(memory) // 64) * 64
         self.threads = threads
 
@@ -212,37 +184,36 @@ class Segment:
     def call_all(self) -> int:
         """All drivers, and the library calls between them; 1 where a driver has doubts."""
         try:
-            for function, value in zip(self.functions, self.native.calls, strict=False):
+            for function, call in zip(self.functions, self.plan.calls, strict=False):
                 function()
-                self.call_library(value)
+                self.call_library(call)
         finally:
             self.row_results.clear()
         return self.functions[-1]() or 0
 
-    def call_library(self, value: Value) -> None:
+    def call_library(self, call: Call) -> None:
         """A matrix product by a library, a copy in another shape, a row by its array rule."""
-        parts, out = [self.array(arg) for arg in value.args], self.array(value)
-        if value.kind == "dot":
+        parts, out = [self.array(part) for part in call.parts], self.array(call.out)
+        if call.kind == "dot":
             product(parts[0], parts[1], out)
-        elif value.kind == "reshape":
+        elif call.kind == "reshape":
             out[...] = parts[0].reshape(out.shape)
         else:
-            out[...] = self.row(value, parts).reshape(out.shape)
+            out[...] = self.row(call, parts).reshape(out.shape)
 
-    def array(self, value: Value) -> Any:
+    def array(self, wanted: Array) -> Any:
         """The array of a stored value, an input, or a view of either."""
-        inner = base(value)
-        if inner.kind == "input":
-            found = self.inputs[inner.attr]
-        elif inner in self.numbers_of:
-            found = self.results[self.numbers_of[inner]].reshape(inner.shape)
+        if wanted.where == "input":
+            found = self.inputs[wanted.number]
+        elif wanted.where == "result":
+            found = self.results[wanted.number].reshape(wanted.shape)
         else:
-            found = self.hidden[inner]
-        return found if inner is value else seen_through(value, found)
+            found = self.hidden[wanted.number]
+        return found if wanted.seen is None else seen_through(wanted, found)
 
-    def row(self, value: Value, parts: list[Any]) -> Any:
+    def row(self, call: Call, parts: list[Any]) -> Any:
         """One result of a row; all of them are computed when the first is asked for."""
-        number, which = value.attr
+        number = call.step
         if number not in self.row_results:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", RuntimeWarning)
@@ -250,18 +221,28 @@ class Segment:
                     self.row_results[number] = self.array_rules[number](parts)
                 except Exception as error:  # its turn comes again, by itself, with its own words
                     raise Doubtful from error
-        return np.asarray(self.row_results[number][which])
+        return np.asarray(self.row_results[number][call.result])
 
 
-def seen_through(value: Value, array: Any) -> Any:
-    """The view `value` of the array of what it shows."""
-    inner = value.args[0]
-    kept = [k for k, d in enumerate(value.attr) if d is not None]
-    array = array.reshape([inner.shape[k] for k in kept])
-    where = [value.attr[k] for k in kept]
+def parts_for(stage: Shared, threads: int) -> int:
+    """Into how many parts a stage is cut: several a thread if each is worth it."""
+    if threads == 1:
+        return 1
+    pieces = stage.work // (WORK_TO_SHARE * stage.scale)
+    most = 2 if stage.product else 4
+    return int(min(most * threads, max(threads, pieces), -(-stage.extent // stage.grain)))
+
+
+def seen_through(view: Array, array: Any) -> Any:
+    """What a view shows of an array."""
+    shape = view.seen
+    assert shape is not None
+    kept = [k for k, d in enumerate(view.follows) if d is not None]
+    array = array.reshape([view.shape[k] for k in kept])
+    where: list[Any] = [view.follows[k] for k in kept]
     array = array.transpose([where.index(d) for d in sorted(where)])
-    full = array.reshape([n if d in where else 1 for d, n in enumerate(value.shape)])
-    return np.broadcast_to(full, value.shape) if full.shape != value.shape else full
+    full = array.reshape([n if d in where else 1 for d, n in enumerate(shape)])
+    return np.broadcast_to(full, shape) if full.shape != shape else full
 
 
 def address_of(array: np.ndarray) -> int:

@@ -22,7 +22,7 @@ class Trace:
     """A recorded path as steps of a program."""
 
     def __init__(self, end: Entry) -> None:
-        from kkori.codegen.lowering import Program, Spec, Step
+        from kkori.codegen.program import Program, Spec, Step
         path = end.path()
         self.program = program = Program()
         self.next_slot = end.slot_count
@@ -56,15 +56,15 @@ class Trace:
     def check(self) -> None:
         """Unupdatable where a step has no loop rule."""
         from kkori.codegen import toolchain
-        from kkori.codegen.graph import Graph
-        from kkori.codegen.lowering import LOWER, lower
+        from kkori.codegen.kept_blueprints import lowers
         if not toolchain.available():
             raise Unupdatable("compiling needs llvmlite, which is not installed")
         try:
-            found = lower(self.program, Graph())
+            found = lowers(self.program)
         except Exception as error:
             raise Unbuildable(f"the compiler failed: {type(error).__name__}: {error}") from error
-        if found is None:
+        if not found:
+            from kkori.codegen.lowering import LOWER
             for step in self.program.steps:
                 if step.row not in LOWER:
                     raise Unupdatable(f"{step.row} has no loop rule yet")

@@ -185,7 +185,7 @@ class Update:
 
     def emit(self, name: str, operands: tuple[Any, ...]) -> Symbol:
         """One operation of the rule."""
-        from kkori.codegen.lowering import Step
+        from kkori.codegen.program import Step
         args: list[Any] = []
         for operand in operands:
             if isinstance(operand, Symbol):
@@ -266,7 +266,7 @@ class Update:
         return [input for _, input in sorted(counters)]
 
     def state_input(self, tensor: Tensor) -> int:
-        from kkori.codegen.lowering import Spec
+        from kkori.codegen.program import Spec
         array = tensor._array
         if array.__class__ is not np.ndarray or array.dtype.str[1:] not in ("f4", "f8"):
             raise Unupdatable("state of a type that loops do not compute in")

@@ -11,9 +11,10 @@ import recorded
 from recorded import NUMBERS, Recorder, arrays_for, compare
 
 from kkori.codegen import segment as segments
+from kkori.codegen.compiler import passes
 from kkori.codegen.rules import Spec, Step
 from kkori.codegen.segment import build
-from kkori.codegen.target import named
+from kkori.codegen.target import current, named
 
 ROUNDS = [recorded.linreg, recorded.polynomial, recorded.logistic, recorded.network]
 SIZES = {recorded.linreg: [(100,), (7,), (2,), (1,)], recorded.polynomial: [(2000,), (33,), (3,)],
@@ -49,12 +50,14 @@ def test_how_many_loop_nests_a_round_takes(make, nests):
 
 
 def test_inputs_are_overwritten_by_the_loops_themselves():
-    segment = build(recorded.network())
-    assert len(segment.to_hide) < 10  # the output layer's sums; not one array for a parameter
     program = recorded.network()
+    segment = build(program)
+    assert len(segment.plan.hidden) < 10  # the output layer's sums; no array for a parameter
     overwritten = {place for place, _ in program.writes}
-    shared = [segment.places[value] for value in segment.schedule.stored
-              if segment.places[value] < len(program.inputs)]
+    found = passes(program, current())
+    places = found.buffers.places
+    shared = [places[value] for value in found.schedule.stored
+              if places[value] < len(program.inputs)]
     assert set(shared) == overwritten
 
 
@@ -177,11 +180,10 @@ def test_a_doubt_leaves_everything_as_it_was(features):
 
 def test_large_parameters_are_overwritten_in_place_behind_the_check():
     program = recorded.logistic(50, 40)
-    segment = build(program)
-    weights = next(value for value in segment.schedule.stored
-                   if segment.places[value] == 2)
+    found = passes(program, current())
+    weights = next(value for value in found.schedule.stored if found.buffers.places[value] == 2)
     assert weights.attr != "copy"
-    assert segment.schedule.barrier > 0
+    assert found.schedule.barrier > 0
 
 
 # Interrupts.

@@ -171,7 +171,7 @@ def threads():
 def test_results_do_not_depend_on_the_number_of_threads(threads):
     program = network(100, 9000)
     segment = build(program)
-    assert segment.native.shared, "large enough to be shared"
+    assert segment.plan.shared, "large enough to be shared"
     found = []
     for count in (1, 2, 3, 1):
         threads(count)
@@ -189,7 +189,7 @@ def test_products_are_stages_of_the_step(threads):
     h = add("relu", add("addmm", b, x, add("t", w), 1, 1))
     add.program.outputs = [h[1], add("mm", add("t", h), x)[1]]
     segment = build(add.program)
-    assert not segment.native.calls
+    assert not segment.plan.calls
     arrays = arrays_for_shapes((300, 90), (40, 90), (40,))
     hidden = np.maximum(arrays[0] @ arrays[1].T + arrays[2], 0)
     for count in (1, 2):

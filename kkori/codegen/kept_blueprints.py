@@ -1,0 +1,121 @@
+"""Blueprints that are kept: in memory for this process, on disk for the next ones.
+
+A program that trains a new model every few steps builds equal programs again and again; then only
+the machine code is linked once more, to another context. And a process that finds a blueprint on
+disk runs no pass of the compiler, nor imports any.
+
+What is on disk holds for one source text of the compiler, one LLVM, one processor. Entries are
+checked as a whole (`object_cache`); those that do not fit are made again.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Iterable
+
+from kkori.codegen import assemble, toolchain
+from kkori.codegen.blueprint import Blueprint, packed, unpacked
+from kkori.codegen.object_cache import Recent, key_of
+from kkori.codegen.program import Program, Unkeyable, key_of_program
+from kkori.codegen.target import Target
+
+__all__ = ["find", "forget", "lowers"]
+
+LIMIT_BYTES = 32 << 20
+LOWERS = b"every step has a rule"
+
+_recent = Recent(LIMIT_BYTES)
+
+
+def find(program: Program, target: Target, anew: bool = False) -> Blueprint | None:
+    """The blueprint of a program, compiled if no equal program was (or `anew`); None where
+    something in it has no loop rule yet."""
+    try:
+        key = key_of_program(program)
+    except Unkeyable:
+        return compile(program, target)
+    known = key, target.key, target.caches
+    with assemble.lock:
+        if not anew and known in _recent:
+            assemble.statistics().memory_hits += 1
+            return _recent[known]
+        name = key_of(key, repr(target.caches), *facts(target))
+        found = None if anew else on_disk(name)
+        if found is None:
+            found = compile(program, target)
+            if found is not None:
+                assemble.disk_cache().put(name, packed(found))
+        _recent.put(known, found, len(key) + (len(found.code) if found else 0))
+        return found
+
+
+def compile(program: Program, target: Target) -> Blueprint | None:
+    """By the passes of the compiler, and LLVM."""
+    from kkori.codegen.compiler import compiled
+    return compiled(program, target)
+
+
+def lowers(program: Program) -> bool:
+    """Whether every step of a program has a rule; its outputs do not matter."""
+    try:
+        key = key_of_program(program)
+    except Unkeyable:
+        key = b""
+    known = key, "lowers"
+    with assemble.lock:
+        if known not in _recent:
+            name = key_of(key, "lowers", *facts(None))
+            found = bool(key) and assemble.disk_cache().get(name) == LOWERS
+            if not found:
+                from kkori.codegen import compiler
+                found = compiler.lowers(program)
+                if not key:
+                    return found
+                if found:
+                    assemble.disk_cache().put(name, LOWERS)
+            _recent.put(known, found, len(key))
+        return bool(_recent[known])
+
+
+def forget() -> None:
+    """Keep nothing in memory of what was built so far."""
+    with assemble.lock:
+        _recent.clear()
+
+
+def on_disk(name: str) -> Blueprint | None:
+    """What the disk has under a name."""
+    data = assemble.disk_cache().get(name)
+    if data is None:
+        return None
+    try:
+        found = unpacked(data)
+    except (ValueError, TypeError, EOFError):
+        return None
+    assemble.statistics().disk_hits += 1
+    return found
+
+
+def facts(target: Target | None) -> Iterable[str]:
+    """All besides the program that decides what is compiled, or how it is written down."""
+    yield source()
+    yield f"{sys.implementation.cache_tag} {sys.byteorder}"
+    if target is not None:
+        yield from (target.key, toolchain.version(), str(assemble.CODEGEN_LEVEL))
+
+
+@functools.cache
+def source() -> str:
+    """The compiler's files, by name, size and time of change: which is enough to tell two versions
+    apart, and costs a tenth of reading them."""
+    import kkori
+    folder = os.path.dirname(__file__)
+    try:
+        with os.scandir(folder) as entries:
+            files = sorted((entry.name, entry.stat().st_size, entry.stat().st_mtime_ns)
+                           for entry in entries if entry.name.endswith(".py"))
+    except OSError:  # an archive: a version is all there is
+        files = []
+    return f"{kkori.__version__} {files}"
