@@ -309,6 +309,7 @@ def still_held(here: Any, tails: Any) -> Any:
     while at[2] is not None:
         entry, tensors, at = at
         if entry.view is not None and tensors:
+            tensor = None  # or it would be held here
             return held_among_views(here, tails)
         k = 0
         for tensor in tensors:

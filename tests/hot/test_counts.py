@@ -69,7 +69,7 @@ def known(cut, reason):
 
 
 @pytest.mark.parametrize("cut", [
-    known(False, "a branch is made twice: when it is recorded and when it is first replayed"),
+    False,
     known(True, "a batch cut in the loop, x[:n], is replayed for one n only")])
 def test_one_more_for_a_ragged_last_batch(cut):
     loop = Training(4)
