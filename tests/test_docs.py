@@ -1,8 +1,12 @@
-"""Examples in docstrings run and print what they show."""
+"""Examples in docstrings run and print what they show; pages quote what the code makes."""
 
 import doctest
 import importlib
+import importlib.util
 import pkgutil
+import re
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -26,3 +30,41 @@ def test_there_are_examples():
     found = sum(len(test.examples) for name in MODULES
                 for test in finder.find(importlib.import_module(name)))
     assert found >= 40
+
+
+# docs/how-it-runs.md quotes what the code makes.
+
+ROOT = Path(__file__).parent.parent
+PAGE = (ROOT / "docs" / "how-it-runs.md").read_text(encoding="utf-8")
+QUOTES = re.findall(r"^```\w+ \((.+?)\)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def listings():
+    pytest.importorskip("llvmlite")
+    source = ROOT / "docs" / "listings.py"
+    spec = importlib.util.spec_from_file_location("listings", source)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.listings()
+
+
+def test_the_page_quotes_every_kind_of_listing():
+    assert [name for name, _ in QUOTES] == [
+        "guard of sub", "call", "finish", "plan", "text", "machine", "text", "explain"]
+
+
+@pytest.mark.parametrize(("name", "quote"), QUOTES, ids=[name for name, _ in QUOTES])
+def test_what_the_page_quotes_is_what_is_made(name, quote, listings):
+    if name == "machine":
+        binding = pytest.importorskip("llvmlite.binding")
+        if binding.llvm_version_info[0] != 22 or sys.platform != "linux":
+            pytest.skip("the page shows what LLVM 22 makes for Linux")
+    found = listings[name] + "\n"
+    if name == "explain":
+        found, quote = (re.sub(r"\d+", "N", text) for text in (found, quote))
+    at = 0
+    for part in quote.split("...\n"):
+        place = found.find("\n" + part, at) + 1 if at or not found.startswith(part) else 0
+        assert place > 0 or found.startswith(part), f"not in {name}:\n{part}"
+        at = place + len(part) - 1
