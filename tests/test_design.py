@@ -61,3 +61,20 @@ def test_imports_go_down(path):
     for module in imports_when_loaded(path):
         there = LAYER_OF.get(target_room(module))
         assert there is None or there <= here, f"{path.name} imports {module} from above"
+
+
+@pytest.mark.parametrize("folder", ["run", "codegen"])
+def test_every_file_is_on_the_map(folder):
+    text = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
+    table = text.split(f"(`kkori/{folder}/`)", 1)[1].split("\n\n", 1)[0]
+    named = {name for line in table.splitlines()[2:]
+             for name in re.findall(r"`(\w+)`", line.split("|")[1])}
+    assert named == {path.stem for path in (PACKAGE / folder).glob("[!_]*.py")}
+
+
+def test_files_that_the_page_names_exist():
+    text = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`((?:tests|docs|benchmarks)/[\w/]+\.\w+)`", text))
+    assert len(named) > 8
+    for name in named:
+        assert (ROOT / name).exists(), name
