@@ -11,6 +11,8 @@ from __future__ import annotations
 from sys import getrefcount
 from typing import Any
 
+import numpy as np
+
 from kkori.autograd.graph import _next_number
 from kkori.core.storage import Storage
 from kkori.run.entry import EXTERNAL
@@ -44,7 +46,7 @@ def simple(here: Any, held: Any) -> bool:
     while here[2] is not None:
         entry, _, here = here
         for slot, promise in zip(entry.slots, entry.promises, strict=True):
-            if slot in slots and (entry.several or not promise.flags.c_contiguous):
+            if slot in slots and (entry.several or not in_order(promise)):
                 return False
     return all(not entry.several and entry.view[0] != EXTERNAL and entry.view[1] in slots
                and keeps_order(entry) for entry, _ in views)
@@ -56,7 +58,13 @@ def keeps_order(entry: Any) -> bool:
     while entry.view[1] not in parent.slots:
         parent = parent.parent
     shown, seen = parent.promises[parent.slots.index(entry.view[1])], entry.promises[0]
-    return shown.flags.c_contiguous and seen.flags.c_contiguous and shown.size == seen.size
+    return in_order(shown) and in_order(seen) and shown.size == seen.size
+
+
+def in_order(promise: Any) -> bool:
+    """Whether elements lie in memory as in a new array, to the strides of dimensions of one."""
+    return promise.flags.c_contiguous and (
+        promise.strides == np.empty(promise.shape, promise.dtype).strides)
 
 
 class Finish:
