@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from kkori.autograd.graph import Node, edge_of, keep_old_value
-from kkori.autograd.mode import before_write, switch, turn
+from kkori.autograd.mode import switch, turn
 from kkori.core import dtype as types
 from kkori.core import errors
 from kkori.core.promotion import can_cast
@@ -27,7 +27,11 @@ def overwrite(tensor: Tensor, result: Tensor) -> Tensor:
     RuntimeError, before anything is changed, where PyTorch has one: a leaf that requires
     gradients, a type that cannot hold the result, a shape that would have to grow.
     """
-    before_write(tensor)
+    tape = switch.tape
+    if tape is not None:
+        if tape.write(tensor, result):
+            return tensor
+        tape.in_place(tensor._array)
     follow = switch.on and (result._requires_grad or tensor._requires_grad)
     if follow:
         check_writable(tensor)

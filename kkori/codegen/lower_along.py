@@ -149,6 +149,13 @@ for _row in ("native_layer_norm", "native_group_norm", "native_batch_norm"):
     formula(_row)(normalized)
 
 
+@formula("moved_towards")
+def moved_towards(running: Term, found: Term, scale: Any, momentum: Any) -> Term:
+    """The running statistics of a batch normalisation after a batch."""
+    found = found.reshape(running.shape)
+    return running * (1 - momentum) + (found if scale == 1 else found * scale) * momentum
+
+
 @formula("fixed_batch_norm")
 def fixed_batch_norm(x: Term, weight: Any, bias: Any, mean: Term, var: Term, place: Any,
                      eps: Any) -> Term:

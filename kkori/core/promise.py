@@ -39,6 +39,7 @@ class Promise:
     ndim = size = itemsize = nbytes = 0
     slot = -1
     needs = False  # whether its tensor requires gradients
+    written = checked = -1  # which external of the round its tensor is; see run/writes.py
     flags: Any = None
     __array_priority__ = 2000
 

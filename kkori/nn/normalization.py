@@ -15,6 +15,7 @@ from kkori.nn.linear import add_bias
 from kkori.nn.module import Module
 from kkori.nn.parameter import Parameter, UninitializedBuffer, UninitializedParameter
 from kkori.ops.create import empty, ones, tensor, zeros
+from kkori.run.writes import tally
 from kkori.tensor import Tensor
 
 __all__ = ["BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "GroupNorm",
@@ -110,7 +111,7 @@ class _BatchNorm(_NormBase):
         training, tracked = self.training, self.track_running_stats
         factor = 0.0 if self.momentum is None else self.momentum
         if training and tracked and self.num_batches_tracked is not None:
-            self.num_batches_tracked.add_(1)
+            tally(self.num_batches_tracked)
             if self.momentum is None:  # the plain mean over all batches so far
                 factor = 1.0 / float(self.num_batches_tracked)
         mean, variance = self.running_mean, self.running_var

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from kkori.autograd.mode import before_write, switch
+from kkori.autograd.views import overwrite
 from kkori.core import errors
 from kkori.core.dtype import finfo, float32
 from kkori.core.meta import MetaArray
@@ -209,19 +210,33 @@ def batch_normalized(input: Tensor, weight: Any, bias: Any, running_mean: Any, r
     axes = (0, *range(2, len(shape)))
     found, mean, var = _batch_norm(input, weight, bias, shape, axes, place, eps)
     count = input._array.size // max(channels, 1)
-    move_towards(running_mean, mean._array, momentum)
-    move_towards(running_var, var._array * (count / max(count - 1, 1)), momentum)
+    move_towards(running_mean, mean, 1.0, momentum)
+    move_towards(running_var, var, count / max(count - 1, 1), momentum)
     return found
 
 
-def move_towards(running: Tensor | None, found: Any, momentum: float) -> None:
-    """``running = (1 - momentum) * running + momentum * found``, in place."""
-    if running is None or isinstance(found, MetaArray):
+def moved_array(running: Any, found: Any, scale: Any, momentum: Any) -> Any:
+    """``(1 - momentum) * running + momentum * scale * found``."""
+    found = found if scale == 1 else found * scale
+    return running * (1 - momentum) + found.reshape(running.shape) * momentum
+
+
+_moved = direct("moved_towards", moved_array)
+
+
+def move_towards(running: Tensor | None, found: Tensor, scale: float, momentum: float) -> None:
+    """``running = (1 - momentum) * running + momentum * scale * found``, in place."""
+    if running is None or isinstance(found._array, MetaArray):
+        return
+    if switch.tape is not None and running._array.dtype == found._array.dtype and not (
+            running._requires_grad):
+        overwrite(running, _moved(running, found, scale, momentum))
         return
     before_write(running)
-    found, array = np.asarray(found), running._array
+    numbers, array = np.asarray(found._array), running._array
+    numbers = numbers if scale == 1 else numbers * scale
     array *= 1 - momentum
-    array += (found.reshape(array.shape) * momentum).astype(array.dtype, copy=False)
+    array += (numbers.reshape(array.shape) * momentum).astype(array.dtype, copy=False)
     running.shared_storage().version += 1
 
 
@@ -253,8 +268,8 @@ def instance_norm_torch(input: Tensor, weight: Any, bias: Any, running_mean: Any
     axes = tuple(range(2, len(shape)))
     found, mean, var = _batch_norm(input, weight, bias, shape, axes, place, eps)
     count = prod(shape[2:])
-    move_towards(running_mean, mean._array.mean(0), momentum)
-    move_towards(running_var, var._array.mean(0) * (count / max(count - 1, 1)), momentum)
+    move_towards(running_mean, wrap(mean._array.mean(0)), 1.0, momentum)
+    move_towards(running_var, wrap(var._array.mean(0)), count / max(count - 1, 1), momentum)
     return found
 
 

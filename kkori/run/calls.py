@@ -17,6 +17,7 @@ from weakref import WeakKeyDictionary, ref
 from kkori.core.promise import Promise
 from kkori.run.entry import CONSTANT, EXTERNAL, SLOT, Entry, Unrecordable, check_constant
 from kkori.run.guards import Guard
+from kkori.run.writes import in_guard, promise_in_guard, tally
 from kkori.tensor import Tensor
 
 __all__ = ["Call", "changed", "learn", "watched"]
@@ -53,16 +54,42 @@ def learn(tape: Any, module: Any, args: tuple[Any, ...]) -> Any:
         return module.forward(*args)
     before, asides, start = tape.here, tape.asides, tape.here[0]
     start.tries += 1
-    with noticing_warnings() as warned:
+    with noticing_warnings() as warned, counting(tape) as counters:
         result = module.forward(*args)
     if not warned and tape.asides == asides:
         inner = events_between(before, tape.here)
-        if inner and isinstance(result, Tensor) and inner[-1][1] == (result,) or (
-                inner and inner[-1][0].several and result is inner[-1][1]):
-            event = write(tape, module, args, start, [entry for entry, _ in inner])
+        source = source_of(inner, result)
+        if source is not None:
+            event = write(tape, module, args, start, inner[-1][0], source, counters)
             if event is not None:
                 start.calls.append(event)
     return result
+
+
+def source_of(inner: list[tuple[Entry, Any]], result: Any) -> tuple[Entry, int] | None:
+    """The event that has made what a call returns, and which of its results that is (-1: all)."""
+    for entry, tensors in reversed(inner):
+        if entry.several and result is tensors:
+            return entry, -1
+        for number, tensor in enumerate(tensors):
+            if tensor is result and entry.kind == "op":
+                return entry, number
+    return None
+
+
+@contextmanager
+def counting(tape: Any) -> Iterator[list[Tensor]]:
+    """A list of the counters that have gone on inside."""
+    found: list[Tensor] = []
+    start = len(tape.tallied)
+    tape.learning += 1
+    try:
+        yield found
+    finally:
+        tape.learning -= 1
+        found += tape.tallied[start:]
+        if not tape.learning:
+            tape.tallied = []
 
 
 @contextmanager
@@ -113,14 +140,13 @@ class _Own(dict[Any, bool]):
 OWN = _Own()
 
 
-def write(tape: Any, module: Any, args: tuple[Any, ...], start: Entry,
-          inner: list[Entry]) -> Call | None:
+def write(tape: Any, module: Any, args: tuple[Any, ...], start: Entry, end: Entry,
+          source: tuple[Entry, int], counters: list[Tensor]) -> Call | None:
     """The event for a call with `args`; None where it uses other tensors than it was given."""
-    end = inner[-1]
     path = end.after(start)
     layouts = [layout for entry in path for layout in entry.layouts]
     first = end.externals - len(layouts)
-    if any(entry.mode is not end.mode or entry.kind != "op" for entry in path):
+    if any(entry.mode is not end.mode or entry.kind not in ("op", "write") for entry in path):
         return None
     guard = Guard(tape, "def go(tape, args):")
     guard.check(f"tape.on is not {end.mode}")
@@ -142,14 +168,45 @@ def write(tape: Any, module: Any, args: tuple[Any, ...], start: Entry,
             table, name = place
             guard.lines.append(f"  e = {guard.name('D', table)}[{guard.name('S', name)}]")
             guard.external("e", number, layouts[number - first])
-    guard.otherwise()
+    writing = [entry for entry in path if entry.kind == "write"]
+    for entry in writing:
+        in_guard(guard, entry)
+    if not count(guard, module, counters, end):
+        return None
     guard.lines.append(" here = tape.here")
-    for number, entry in enumerate(needed(path, end)):
+    for entry in writing:
+        promise_in_guard(guard, entry)
+    made = needed(path, source[0])
+    for number, entry in enumerate(made):
         result = guard.promises(entry, str(number))
+    if source[0].several and source[1] >= 0:
+        result = f"r{len(made) - 1}_{source[1]}"
+    if source[0] is not end:
+        guard.lines.append(f" here = {guard.name('E', end)}, (), here")
     event = Call(module, guard.done(result))
     for one in module.modules():
         watched.setdefault(one, []).append(ref(event))
     return event
+
+
+def count(guard: Guard, module: Any, counters: list[Tensor], end: Entry) -> bool:
+    """The end of the comparisons, and counters going on; False where one is not the module's.
+
+    Where whole numbers are part of the round, counters might be among them: it is left then.
+    """
+    whole = any(layout.kind.kind == "i" for entry in end.path() for layout in entry.layouts)
+    places = [place_of(module, counter) for counter in counters]
+    texts = []
+    for place in places:
+        if place is None:
+            return False
+        texts.append(f"{guard.name('D', place[0])}[{guard.name('S', place[1])}]")
+        if whole:
+            guard.check(f"tape.concerns({texts[-1]}._array)")
+    guard.otherwise()
+    guard.names["tally"] = tally
+    guard.lines += [f" tally({text})" for text in texts]
+    return True
 
 
 def pattern(tape: Any, arg: Any, end: Entry) -> tuple[int, Any]:

@@ -80,7 +80,7 @@ class Entry:
     def __init__(self, kind: str, parent: Entry | None) -> None:
         self.kind = kind
         self.parent = parent
-        self.ops: list[Entry] = []  # operations that have followed
+        self.ops: list[Entry] = []  # operations, and writes in place, that have followed
         self.calls: list[Any] = []  # calls of modules that have followed; see run/calls.py
         self.ends: list[Entry] = []  # backward() and step() that have followed
         self.patterns: list[tuple[int, Any]] = []
@@ -112,7 +112,7 @@ class Entry:
 
     def add(self, entry: Entry) -> None:
         """Another event that has followed."""
-        (self.ops if entry.kind == "op" else self.ends).append(entry)
+        (self.ops if entry.kind in ("op", "write") else self.ends).append(entry)
 
     def remove(self, entry: Entry) -> None:
         self.ops = [one for one in self.ops if one is not entry]

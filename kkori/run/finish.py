@@ -17,6 +17,7 @@ from kkori.autograd.graph import _next_number
 from kkori.core.storage import Storage
 from kkori.run.entry import EXTERNAL
 from kkori.run.guards import code_of
+from kkori.run.writes import give_back
 
 __all__ = ["write"]
 
@@ -174,6 +175,8 @@ class Finish:
                      f"  result{slot}._storage = {base}._storage = Storage({base}._array)")
         if any(slot in self.update.tails.first for slot in self.held):
             self.tails()
+        if self.update.trace.written:
+            self.add(f"  {self.name('GIVE_BACK', give_back)}(tape)")
 
     def tails(self) -> None:
         """The nodes of what is held (see `Tails.hang`), the oldest first."""

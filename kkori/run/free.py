@@ -13,7 +13,7 @@ from typing import Any
 from kkori.autograd.engine import inspect_results
 from kkori.autograd.mode import switch
 from kkori.core.threads import undisturbed
-from kkori.run import hot
+from kkori.run import hot, writes
 from kkori.run.entry import Entry, Unrecordable
 from kkori.run.notes import line
 from kkori.run.tape import Tape
@@ -31,6 +31,7 @@ class Ending:
         from kkori.run.tails import Tails
         from kkori.run.trace import Trace
         self.trace = Trace(end)
+        self.trace.program.writes += self.trace.written.items()
         self.trace.check()
         self.tails = Tails(end.path(), nodes)
         self.compiled: dict[tuple[int, ...], Any] = {}
@@ -83,6 +84,10 @@ class FreeTape(Tape):
             self.prune()
             self.begin_recording()
 
+    def write(self, tensor: Tensor, result: Tensor) -> bool:
+        """Parameters are changed between rounds."""
+        return not tensor._requires_grad and super().write(tensor, result)
+
     def backward(self, run: Any, roots: Any, grads: Any, keep: bool, create: bool,
                  inputs: Any) -> None:
         """``backward()``, and with it the round."""
@@ -119,8 +124,11 @@ class FreeTape(Tape):
         runner = ending.runner((*slots, *[slot for slot in entry.slots if slot not in slots]))
         if runner is None:
             return False
+        arrays, written = self.inputs(entry.externals), ending.trace.written
+        if written and not writes.apart_from_others(arrays, written):
+            return False
         try:
-            outputs = runner.run([tensor._array for tensor in bound], [])
+            outputs = runner.run(arrays, [])
         except runner.Doubtful:
             return False
         with undisturbed():
@@ -132,6 +140,7 @@ class FreeTape(Tape):
 
     def finish(self, held: Any, outputs: list[Any], tails: Any) -> None:
         """Hand out what is still wanted of a computed round."""
+        writes.give_back(self)
         hot.fulfil(held, outputs, tails, self)
         self.here = self.start
         self.counts["rounds"] += 1

@@ -24,6 +24,7 @@ from kkori.run.guards import operation
 from kkori.run.memory import release
 from kkori.run.notes import line
 from kkori.run.tape import Tape
+from kkori.run.writes import give_back
 from kkori.tensor import Tensor
 
 __all__ = ["after_step", "before_step", "drop_gradients", "enabled", "leave", "replay",
@@ -260,6 +261,8 @@ def finish(tape: Tape, update: Any, held: Any, outputs: list[Any], numbers: Any)
     """
     if tape.due:
         tape.owes = owed_by(tape, update, held[0], outputs)
+    if tape.written:
+        give_back(tape)
     if held[0] or held[2]:
         fulfil(held, outputs, update.tails, tape)
     update.counted(numbers)

@@ -16,7 +16,7 @@ from kkori.autograd.mode import switch
 from kkori.core.promise import promise_class
 from kkori.core.storage import root_of
 from kkori.core.threads import undisturbed
-from kkori.run import guards
+from kkori.run import guards, writes
 from kkori.run.entry import (
     AWAY,
     CONSTANT,
@@ -37,6 +37,8 @@ from kkori.run.notes import Notes
 from kkori.tensor import Tensor
 
 __all__ = ["Recording", "apart", "compilable", "holds_tensors"]
+
+GUARDS = {"op": guards.operation, "write": writes.guard, "backward": guards.ending}
 
 
 class Recording:
@@ -135,7 +137,7 @@ class Recording:
         if self.grown is None:
             self.grown = self.at, entry
         if entry.kind != "step":
-            entry.go = (guards.operation if entry.kind == "op" else guards.ending)(entry, self)
+            entry.go = GUARDS[entry.kind](entry, self)
         self.at.add(entry)
         self.at = entry
         self.most_externals = max(self.most_externals, entry.externals)
@@ -177,6 +179,8 @@ class Recording:
             if known is not None:
                 if known.needs is not arg._requires_grad:
                     raise Unrecordable("a result whose tail was cut")
+                if known.written >= 0 and known.needs and switch.on:
+                    raise Unrecordable("a leaf that this round has written to")
                 return SLOT, known
             return EXTERNAL, self.external(entry, arg)
         if arg.__class__ is np.ndarray and not arg.ndim and arg.dtype.str[1:] in KINDS:
@@ -228,6 +232,8 @@ class Recording:
         """The results of `entry` are views of its first argument."""
         kind, data = entry.patterns[0]
         if kind == SLOT:
+            if data.written >= 0:
+                raise Unrecordable("a view of what is written in place")
             entry.view = SLOT, data.slot
             return
         entry.view = EXTERNAL, data[0]

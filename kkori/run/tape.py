@@ -28,6 +28,7 @@ from kkori.autograd.mode import owed, switch
 from kkori.core.promise import Promise
 from kkori.core.storage import root_of
 from kkori.core.threads import undisturbed
+from kkori.run import writes
 from kkori.run.entry import AWAY, EXTERNAL, LEFT, SLOT, Entry
 from kkori.run.guards import GUARD
 from kkori.run.notes import Notes
@@ -55,6 +56,9 @@ class Tape(Recording):
         self.state_roots: set[int] = set()  # memory that updates rely on: ids of its owners
         self.admitted = 0  # how often a guard has met another tensor than last time
         self.asides = 0  # operations that were run although a round was being matched
+        self.written: dict[int, Any] = {}  # number: an external that the pending round writes to
+        self.tallied: list[Tensor] = []  # counters that went on while calls are `learning`
+        self.learning = 0
         self.may_record = True
         self.last: Any = None  # the update that was run last
         self.owes: Any = None  # gradients of the last round that nobody has asked for
@@ -76,6 +80,8 @@ class Tape(Recording):
         self.due = False
         self.bound: list[Any] = [None] * self.most_externals
         self.originals: dict[int, Any] = {}  # number: external, and its copy in `bound`
+        if self.written:
+            writes.take_back(self)
 
     most_externals = 0
     may_hold = True  # parameters: the optimizer with which this tape goes holds them too
@@ -292,6 +298,34 @@ class Tape(Recording):
         for (number, _), tensor in zip(entry.leaves, tensors, strict=True):
             self.bound[number]._grad = tensor
 
+    # Writing in place.
+
+    def write(self, tensor: Tensor, result: Tensor) -> bool:
+        """Whether numbers of `result` are (or will have been) put into `tensor`."""
+        if not self.recording:
+            if writes.expect(self, tensor, result):
+                return True
+            if self.here is not self.start and self.here is not AWAY and isinstance(
+                    result._array, Promise) and self.concerns(tensor._array):
+                self.miss()
+        return self.recording and writes.record(self, tensor, result)
+
+    def tally(self, counter: Tensor) -> None:
+        """A counter goes on, beside the round."""
+        asides = self.asides
+        self.in_place(counter._array)
+        if self.learning:
+            self.asides = asides
+            self.tallied.append(counter)
+
+    def inputs(self, count: int) -> list[Any]:
+        """The arrays of the first externals, also of those that are written to."""
+        found = [tensor._array for tensor in self.bound[:count]]
+        for number, one in self.written.items():
+            if number < count:
+                found[number] = one.array
+        return found
+
     # Leaving the path.
 
     def in_place(self, written: Any = None) -> None:
@@ -336,6 +370,7 @@ class Tape(Recording):
             if self.recording or self.here is AWAY:
                 return found
             pending, self.here, self.due = self.pending, AWAY, False
+            writes.take_back(self)
             if pending:
                 self.counts["flushed"] += 1
                 self.notes.flushed()
@@ -371,6 +406,8 @@ class Tape(Recording):
             switch.on = True
             return redo_backward(entry, args, tensors, bound)
         switch.on = entry.mode
+        if entry.kind == "write":
+            return writes.redo(entry, args, values)
         found = entry.call(*args)
         found = found if entry.several else (found,)
         tensors = tensors or found
@@ -389,7 +426,9 @@ class Tape(Recording):
                 return
             at, slot = self.here[0], promised.slot
             count = at.looks.get(slot, 0)
-            if self.recording or at is LEFT or threading.get_ident() != self.thread or count == -1:
+            if self.recording or at is LEFT or threading.get_ident() != self.thread or (
+                    count == -1 or promised.written >= 0 or self.written and not (
+                        writes.apart_from_others(self.inputs(at.externals), self.written))):
                 self.flush()
                 return
             if count.__class__ is int:
@@ -404,8 +443,7 @@ class Tape(Recording):
                     return
             self.counts["looks"] += 1
             try:
-                (promised.array,) = count.run(
-                    [tensor._array for tensor in self.bound[:at.externals]], [])
+                (promised.array,) = count.run(self.inputs(at.externals), [])
             except count.Doubtful:
                 self.flush()
 

@@ -26,10 +26,14 @@ class Trace:
         path = end.path()
         self.program = program = Program()
         self.next_slot = end.slot_count
+        self.written: dict[int, int] = {}  # externals that are written to: slots of their values
         for entry in path:
             for layout in entry.layouts:
                 steps = tuple(step // layout.kind.itemsize for step in layout.strides)
                 program.inputs.append(Spec(layout.shape, steps, layout.kind.str[1:]))
+            if entry.kind == "write":
+                self.write(entry)
+                continue
             for inner in (entry.inner if entry.kind == "backward" else [entry]):
                 args = tuple(reference(pattern) for pattern in inner.patterns)
                 results = tuple(Spec(kind.shape, (), kind.dtype.str[1:])
@@ -40,6 +44,13 @@ class Trace:
         self.externals = len(program.inputs)
         self.views = {slot for entry in path if entry.view is not None
                       for slot in entry.slots}
+
+    def write(self, entry: Entry) -> None:
+        """What is written in place is a value of its own from here on."""
+        from kkori.codegen.lowering import Step
+        slot = entry.slots[0]
+        self.program.steps.append(Step("clone", (reference(entry.patterns[1]),), (slot,)))
+        self.written[entry.promises[0].written] = slot
 
     def build(self, outputs: list[int]) -> Any:
         """The compiled program that gives the slots in `outputs`; None if there is none."""

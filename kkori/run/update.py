@@ -158,6 +158,10 @@ class Update:
             raise Unupdatable("a step that changes nothing")
         if type(optimizer)._update_group is not plain_update():
             raise Unupdatable("a step of its own kind")
+        if any(place in self.trace.written for place in self.written):
+            raise Unupdatable("a parameter that is written in place before the step")
+        self.program.writes += self.trace.written.items()
+        self.written |= self.trace.written.keys()
         self.program.numbers = self.number
         self.program.stores = self.counters
         self.trace.check()
@@ -366,7 +370,7 @@ class Update:
     def arrays(self, tape: Any) -> list[Any] | None:
         """All inputs of the program; None where what is overwritten shares memory with others."""
         known = self.verified
-        found = [tensor._array for tensor in tape.bound[:self.trace.externals]]
+        found = tape.inputs(self.trace.externals)
         if not known or not all(map(is_, found, known)):
             found += [tensor._array for tensor in self.extra]
             if not (known and self.only_inputs_moved(found, known)):

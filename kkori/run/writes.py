@@ -1,0 +1,247 @@
+"""Writes in place as events: buffers, averages and sums that a round changes.
+
+``running_mean.mul_(0.9)`` computes a new tensor and puts its numbers into an old one. Where the
+old one comes from outside the round, putting them there is an event (`overwrite` asks first).
+From there to the end of the round the old tensor holds a promise, as results do: operations of
+the round take it as the value that was put there, and whoever else looks makes the round be
+computed operation by operation. The compiled round writes into the old array, which the tensor
+then gets back (`give_back`). Versions count at once, as ever.
+
+That is right only where nobody sees the memory but through this one tensor (`alone`).
+"""
+
+from __future__ import annotations
+
+from sys import getrefcount
+from typing import Any
+
+import numpy as np
+
+from kkori.autograd.mode import switch
+from kkori.autograd.views import overwrite
+from kkori.core.promise import Promise, promise_class
+from kkori.core.storage import is_shared_with_numpy, root_of
+from kkori.run.entry import EXTERNAL, SLOT, Entry, Unrecordable, alike
+from kkori.run.guards import Guard
+from kkori.tensor import Tensor
+
+__all__ = ["alone", "apart_from_others", "expect", "give_back", "guard", "in_guard", "record",
+           "promise_in_guard", "redo", "take_back", "tally"]
+
+ndarray = np.ndarray
+
+
+class WRITE:
+    """Stands where events have their row."""
+
+    name = "a write in place"
+
+
+class Written:
+    """A tensor that a pending round writes to: its array, and how often that was counted."""
+
+    __slots__ = ("tensor", "array", "times")
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor, self.array, self.times = tensor, tensor._array, 0
+
+
+def alone(tensor: Tensor) -> bool:
+    """Whether `tensor` is the only way to its memory, and may be written to."""
+    array, storage = tensor._array, tensor._storage
+    if array.__class__ is not ndarray or tensor._base is not None or tensor._node is not None:
+        return False
+    owner = array.base
+    if owner is not None and (owner.__class__ is not ndarray or owner.base is not None
+                              or getrefcount(owner) > _alone["owner"]):
+        return False
+    flags = array.flags
+    return bool(flags.writeable and flags.c_contiguous) and (storage is None or (
+        getrefcount(storage) <= _alone["storage"] and not is_shared_with_numpy(storage)))
+
+
+_alone = {"owner": 1000, "storage": 1000}  # what CPython counts where nobody else holds them
+
+
+# While recording.
+
+def record(tape: Any, tensor: Tensor, result: Tensor) -> bool:
+    """Write now, and remember it; False, with nothing done, where that is no event."""
+    if tape.broken or tape.inside is not None or not fits(tensor, result):
+        return False
+    if tape.recorded(result._array) is None:
+        return False
+    entry = Entry("write", tape.at)
+    entry.row, entry.mode = WRITE, switch.on
+    tape.added = []
+    try:
+        entry.patterns = [tape.pattern(entry, tensor), tape.pattern(entry, result)]
+        number = number_of(entry, tensor)
+    except Unrecordable:
+        for key in tape.added:
+            del tape.external_of[key]
+        return False
+    try:
+        tape.now(overwrite, (tensor, result))
+        follow(tape, entry, number, tensor)
+    except BaseException:
+        tape.give_up("interrupted")
+        raise
+    return True
+
+
+def fits(tensor: Tensor, result: Tensor) -> bool:
+    """Whether numbers alone are written: of one type and shape, and no tail with them."""
+    one, other = tensor._array, result._array
+    return not (switch.on and (tensor._requires_grad or result._requires_grad)) and (
+        one.shape == other.shape and one.dtype == other.dtype)
+
+
+def number_of(entry: Entry, tensor: Tensor) -> int:
+    """Which external is written to. Unrecordable where others may see its memory."""
+    kind, data = entry.patterns[0]
+    if kind == SLOT and data.written >= 0:
+        return int(data.written)
+    if kind != EXTERNAL or not alone(tensor):
+        raise Unrecordable("a write in place")
+    return int(data[0])
+
+
+def follow(tape: Any, entry: Entry, number: int, tensor: Tensor) -> None:
+    """The tape stands behind this write, which is new, or has been recorded before."""
+    same = next((child for child in tape.at.ops if child.kind == "write"
+                 and child.mode is entry.mode and alike(child.patterns, entry.patterns)), None)
+    if same is not None:
+        tape.at = entry = same
+    else:
+        kind = promise_class(tensor._array, entry.slot_count, tensor._requires_grad)
+        kind.written = number
+        entry.slots, entry.promises, entry.stubs = [entry.slot_count], [kind], [None]
+        entry.slot_count += 1
+        tape.grow(entry)
+    tape.note(entry.promises, (tensor,))
+
+
+# In replay.
+
+def expect(tape: Any, tensor: Tensor, result: Tensor) -> bool:
+    """Whether the tree expects this write here: then it is promised."""
+    for entry in tape.here[0].ops:
+        if entry.kind == "write" and entry.go(tape, (tensor, result)):
+            return True
+    return False
+
+
+def guard(entry: Entry, tape: Any) -> Any:
+    """``go(tape, (tensor, result))``: True, and the write is promised, or None."""
+    found = Guard(tape, "def go(tape, args):")
+    found.check(f"tape.on is not {entry.mode}")
+    found.arguments(entry.patterns, entry.layouts, entry.externals - len(entry.layouts))
+    in_guard(found, entry)
+    found.otherwise()
+    found.lines.append(" here = tape.here")
+    promise_in_guard(found, entry)
+    found.lines.append(f" here = {found.name('E', entry)}, (), here")
+    return found.done("True")
+
+
+def in_guard(found: Guard, entry: Entry) -> None:
+    """The comparisons of a write: what the first one of a round writes to must be alone."""
+    found.names.update(alone=alone, promise=promise, has_one_name=has_one_name)
+    if entry.patterns[0][0] == EXTERNAL:
+        here = found.name("N", entry.promises[0].written)
+        kind = found.name("K", entry.promises[0])
+        found.check(f"{here} in tape.originals or not alone(bound[{here}]) or "
+                    f"tape.admitted != {kind}.checked and not has_one_name(tape, {here}, {kind})")
+
+
+def promise_in_guard(found: Guard, entry: Entry) -> None:
+    kind = entry.promises[0]
+    here = found.name("N", kind.written)
+    found.lines.append(f" promise(tape, {here}, {found.name('K', kind)}, bound[{here}])")
+
+
+def has_one_name(tape: Any, number: int, kind: Any) -> bool:
+    """Whether external `number` is no other external, too; if so, as long as these stay."""
+    tensor = tape.bound[number]
+    for other, one in enumerate(tape.bound):
+        if one is tensor and other != number:
+            return False
+    kind.checked = tape.admitted
+    return True
+
+
+def promise(tape: Any, number: int, kind: Any, tensor: Tensor) -> None:
+    """Until the end of the round `tensor` holds a promise."""
+    storage = tensor.shared_storage()
+    written = tape.written.get(number)
+    if written is None:
+        tape.written[number] = written = Written(tensor)
+    array = kind()
+    array.array, array.tape = None, tape
+    tensor._array = array
+    written.times += 1
+    storage.version += 1
+
+
+def give_back(tape: Any) -> None:
+    """The round is over: tensors get the arrays back into which it has written."""
+    for one in tape.written.values():
+        keep(one)
+    tape.written = {}
+
+
+def keep(one: Written) -> None:
+    promised = one.tensor._array
+    if isinstance(promised, Promise):
+        promised.array, promised.tape = one.array, None
+        one.tensor._array = one.array
+
+
+def take_back(tape: Any) -> None:
+    """The round is left: its writes have not happened, and are not counted."""
+    written, tape.written = tape.written, {}
+    for one in written.values():
+        keep(one)
+        one.tensor.shared_storage().version -= one.times
+
+
+def redo(entry: Entry, args: list[Any], values: dict[Any, Tensor]) -> tuple[Tensor]:
+    """The write, now."""
+    tensor, result = args
+    values[entry.promises[0]] = tensor
+    return (overwrite(tensor, result),)
+
+
+def apart_from_others(arrays: list[Any], written: Any) -> bool:
+    """Whether each of the arrays with these numbers is memory of its own among all."""
+    roots = [id(root_of(array)) for array in arrays]
+    return all(roots.count(roots[number]) == 1 for number in written)
+
+
+# Counters: whole numbers that nothing in the round depends on.
+
+def tally(counter: Tensor) -> None:
+    """Add one to a counter, in place; a round goes on beside it."""
+    array, tape = counter._array, switch.tape
+    if array.__class__ is not ndarray or array.ndim or counter._base is not None:
+        counter.add_(1)
+        return
+    if tape is not None:
+        tape.tally(counter)
+    array += 1
+    counter.shared_storage().version += 1
+
+
+def _calibrate() -> None:
+    """Find out what `getrefcount` says where nobody else holds memory."""
+    found: Any = object.__new__(Tensor)
+    found._array = np.zeros((2, 2)).reshape(4)
+    found.shared_storage()
+    for name in _alone:
+        _alone[name] = 0
+        while not alone(found):
+            _alone[name] += 1
+
+
+_calibrate()
