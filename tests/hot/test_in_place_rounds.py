@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import signal
 
 import pytest
 
@@ -326,36 +325,3 @@ def test_rounds_without_an_optimizer(compare):
             if k % 20 == 19:
                 log(*net.buffers(), *net.parameters())
     compare(loop, 20)
-
-
-@pytest.mark.parametrize("delay", [0.0005, 0.001, 0.002, 0.004])
-def test_interrupts_leave_statistics_whole(delay):
-    """Statistics are those of as many batches as were counted, give or take the last."""
-    net, x, y = normed()
-    optimizer = torch.optim.SGD(net.parameters(), lr=0.0)
-    norm = net[1]
-
-    def stop(number, frame):
-        raise InterruptedError
-    before = signal.signal(signal.SIGALRM, stop)
-    try:
-        for _ in range(60):
-            try:
-                signal.setitimer(signal.ITIMER_REAL, delay)
-                for _ in range(10):
-                    (net(x) - y).pow(2).mean().backward()
-                    optimizer.step()
-                    optimizer.zero_grad()
-            except InterruptedError:
-                pass
-            finally:
-                signal.setitimer(signal.ITIMER_REAL, 0)
-            optimizer.zero_grad()
-        # With a rate of 0 every batch has the same statistics: both averages have moved alike.
-        h = net[0](x).detach()
-        first = 1 - norm.running_mean / h.mean(0)
-        second = (norm.running_var - h.var(0)) / (1 - h.var(0))
-        assert torch.allclose(first, first[0].expand(5), atol=1e-4)
-        assert float(first[0]) < 0.5 and torch.isfinite(second).all()
-    finally:
-        signal.signal(signal.SIGALRM, before)

@@ -77,3 +77,44 @@ def test_interrupts_at_random_moments(interrupted, kind):
         opt.zero_grad()
     assert caught > 100
     assert one()[0].item() < first
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_interrupts_leave_running_statistics_whole(interrupted):
+    """All batches are the same here, so mean and variance have moved equally often, but for
+    interrupts between the two; and nothing that is left over keeps rounds from being replayed."""
+    torch.manual_seed(2)
+    norm = torch.nn.BatchNorm1d(5)
+    net = torch.nn.Sequential(norm, torch.nn.Linear(5, 1))
+    opt, x = torch.optim.SGD(net.parameters(), lr=0.05), torch.randn(8, 5)
+    chance, caught = random.Random(3), 0
+    for turn in range(150):
+        try:
+            if turn > 2:
+                armed.append(True)
+                signal.setitimer(signal.ITIMER_REAL, chance.random() * 1e-3 + 1e-4)
+            for _ in range(20 if turn < 3 else 1000):
+                net(x).pow(2).mean().backward()
+                opt.step()
+                opt.zero_grad()
+                if turn > 2 and not armed:
+                    break
+        except KeyboardInterrupt:
+            caught += 1
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        armed.clear()
+        opt.zero_grad()
+        if turn % 10 == 9:
+            moved = 1 - norm.running_mean / x.mean(0), (norm.running_var - x.var(0)) / (
+                1 - x.var(0))
+            assert all(torch.isfinite(one).all() for one in moved)
+            norm.reset_running_stats()
+            for _ in range(30):
+                net(x).pow(2).mean().backward()
+                opt.step()
+                opt.zero_grad()
+            left = 0.9 ** 30
+            assert torch.allclose(norm.running_mean, x.mean(0) * (1 - left), atol=1e-5)
+            assert torch.allclose(norm.running_var, left + x.var(0) * (1 - left), atol=1e-5)
+            assert norm.num_batches_tracked == 30
+    assert caught > 70
