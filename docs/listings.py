@@ -18,7 +18,7 @@ from kkori.autograd.mode import switch
 from kkori.codegen.assemble import assembly
 from kkori.codegen.compiler import passes
 from kkori.codegen.target import named
-from kkori.run import finish, guards, hot
+from kkori.run import finish, guards, hot, record
 from kkori.run.explain import Explanation, loop_facts
 
 TARGET = "avx512"  # by its description: the text is the same on every machine
@@ -59,6 +59,7 @@ def watched() -> Iterator[dict[str, str]]:
     found: dict[str, str] = {}
     names = ["call"]
     operation, code_of = guards.operation, guards.code_of
+    kinds = record.GUARDS
 
     def guard(entry: Any, tape: Any) -> Any:
         names.append(f"guard of {entry.row.name}")
@@ -73,11 +74,13 @@ def watched() -> Iterator[dict[str, str]]:
 
     before, tapes = hot.enabled(), switch.tape
     hot.set_enabled(True)
-    guards.operation, guards.code_of, finish.code_of = guard, note, note  # type: ignore
+    record.GUARDS = {**kinds, "op": guard}
+    guards.code_of = finish.code_of = note  # type: ignore[assignment]
     try:
         yield found
     finally:
-        guards.operation, guards.code_of, finish.code_of = operation, code_of, code_of
+        record.GUARDS = kinds
+        guards.code_of = finish.code_of = code_of
         hot.set_enabled(before)
         switch.tape = tapes
 

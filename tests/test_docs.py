@@ -68,3 +68,32 @@ def test_what_the_page_quotes_is_what_is_made(name, quote, listings):
         place = found.find("\n" + part, at) + 1 if at or not found.startswith(part) else 0
         assert place > 0 or found.startswith(part), f"not in {name}:\n{part}"
         at = place + len(part) - 1
+
+
+# The other pages.
+
+
+def test_examples_of_the_readme():
+    result = doctest.testfile(str(ROOT / "README.md"), module_relative=False,
+                              optionflags=doctest.NORMALIZE_WHITESPACE)
+    assert result.attempted >= 5
+    assert result.failed == 0
+
+
+def test_the_text_that_the_page_on_code_writes_is_code():
+    pytest.importorskip("llvmlite")
+    from kkori.codegen.assemble import compile_text
+    page = (ROOT / "docs" / "codegen.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    names = {}
+    exec(block, names)
+    assert compile_text(str(names["module"]), ["softplus"])["softplus"]
+
+
+def test_the_page_on_code_names_every_file():
+    page = (ROOT / "docs" / "codegen.md").read_text(encoding="utf-8")
+    named = {name for row in re.findall(r"^\| (`.*?) \|", page, re.MULTILINE)
+             for name in re.findall(r"`([\w*]+)`", row)}
+    files = {path.stem for path in (ROOT / "kkori" / "codegen").glob("[!_]*.py")}
+    assert files == {name for name in files if name in named or name.startswith("lower_")}
+    assert named - files == {"lower_*"}
