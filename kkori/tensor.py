@@ -11,7 +11,7 @@ from kkori.core import errors
 from kkori.core.dtype import dtype
 from kkori.core.layout import strided
 from kkori.core.meta import MetaArray
-from kkori.core.promise import settle
+from kkori.core.promise import owed, settle
 from kkori.core.size import Size
 from kkori.core.storage import Storage, offset_of
 
@@ -239,19 +239,22 @@ class Tensor(Bound):
             if self._node is not None and not self._keeps_grad:
                 import warnings
                 warnings.warn(NON_LEAF_GRAD, UserWarning, stacklevel=2)
-            hand_out_gradients(self)
+            if owed:
+                hand_out_gradients(self)
         return self._grad
 
     @grad.setter
     def grad(self, value: Tensor | None) -> None:
         if value is not None:
             _check_gradient(self, value)
-        hand_out_gradients(self)
+        if owed:
+            hand_out_gradients(self)
         self._grad = value
 
     @grad.deleter
     def grad(self) -> None:
-        hand_out_gradients(self)
+        if owed:
+            hand_out_gradients(self)
         self._grad = None
 
     @property
@@ -331,8 +334,7 @@ def before_write(tensor: Tensor) -> None:
 def hand_out_gradients(leaf: Tensor) -> None:
     """What a compiled round has in store for ``.grad`` is put there."""
     from kkori.autograd import mode
-    if mode.owed:
-        mode.hand_out_gradients((leaf,))
+    mode.hand_out_gradients((leaf,))
 
 
 def followed(tensor: Tensor) -> Tensor:

@@ -8,6 +8,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from kkori.core.promise import owed
+
 __all__ = ["no_grad", "enable_grad", "set_grad_enabled", "is_grad_enabled", "inference_mode",
            "is_inference_mode_enabled"]
 
@@ -15,13 +17,14 @@ __all__ = ["no_grad", "enable_grad", "set_grad_enabled", "is_grad_enabled", "inf
 class _Switch(threading.local):
     on = True
     inference = False
+    loop: Any = None  # a reference to the loop whose step was the last; see run/loops.py
+    rest = 40  # backward()s for which such rounds are left alone when they are never alike
     backwards = 0  # how many of them there were
     free: Any = None  # the tape of rounds that end with backward(); see run/free.py
     tape: Any = None  # records or replays the operations of this thread; see run/tape.py
 
 
 switch = _Switch()
-owed: list[Any] = []  # tapes that may still have to put gradients into ``.grad``; see run/tape.py
 
 
 def hand_out_gradients(leaves: Any = ()) -> None:

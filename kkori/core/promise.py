@@ -11,7 +11,9 @@ from __future__ import annotations
 import operator
 from typing import Any
 
-__all__ = ["Promise", "promise_class", "settle"]
+__all__ = ["Promise", "owed", "promise_class", "settle"]
+
+owed: list[Any] = []  # tapes that may still have to put gradients into ``.grad``; see run/tape.py
 
 
 class _Flags:

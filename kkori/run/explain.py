@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 from kkori.autograd.mode import switch
-from kkori.run import hot
+from kkori.run import hot, loops
 
 __all__ = ["Explanation", "eager", "explain"]
 
@@ -76,7 +76,7 @@ def free_facts(tape: Any) -> dict[str, Any]:
     given_up = ""
     if tape is not switch.free:
         given_up = tape.notes.refused[0] if not found["replayed"] and tape.failures else (
-            hot.NOT_ALIKE if tape.idle > hot.MOST_IDLE else hot.LOOKED_AT)
+            loops.NOT_ALIKE if tape.idle > loops.PATIENCE else loops.LOOKED_AT)
     rounds = found["replayed"] + found["recorded"] + tape.root.misses
     return {"anchor": "backward()", "optimizer": "", "rounds": rounds, **found,
             "given up": given_up, "why": reason(tape, given_up or tape.notes.refused[0])}

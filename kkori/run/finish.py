@@ -207,6 +207,7 @@ class Finish:
         else:
             self.add("  UPDATE.counted(numbers)")
         self.add("  tape.bound = EMPTY[:]", "  tape.due = False", "  tape.here = START",
+                 "  if tape.next is not None: tape.next(tape)",
                  " except BaseException:",
                  "  UPDATE.finish_later(tape, RUNNER, before, numbers, SLOTS, VIEWS)", "  raise",
                  " return True")

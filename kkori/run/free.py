@@ -11,9 +11,9 @@ from __future__ import annotations
 from typing import Any
 
 from kkori.autograd.engine import inspect_results
-from kkori.autograd.mode import switch
+from kkori.autograd.mode import BACKWARDS_BEFORE_RECORDING, switch
 from kkori.core.threads import undisturbed
-from kkori.run import hot, writes
+from kkori.run import hot, loops, writes
 from kkori.run.entry import Entry, Unrecordable
 from kkori.run.notes import line
 from kkori.run.tape import Tape
@@ -32,28 +32,30 @@ class Ending:
         from kkori.run.trace import Trace
         self.trace = Trace(end)
         self.trace.program.writes += self.trace.written.items()
-        self.trace.check()
+        self.matches = 0
         self.tails = Tails(end.path(), nodes)
         self.compiled: dict[tuple[int, ...], Any] = {}
 
     def runner(self, live: tuple[int, ...]) -> Any:
         """The compiled round that gives the slots in `live`; None where there is none."""
-        from kkori.run.trace import Unbuildable
-        if live not in self.compiled:
+        from kkori.run.trace import Unbuildable, Unupdatable
+        self.matches += 1
+        if live not in self.compiled and self.matches >= loops.matches_needed(self.trace.work):
             found = None
             if len(self.compiled) < MOST_VARIANTS:
                 try:
+                    if not self.compiled:
+                        self.trace.check()
                     found = self.trace.build(list(live))
-                except Unbuildable:
+                except (Unbuildable, Unupdatable):
                     pass
             self.compiled[live] = found
-        return self.compiled[live]
+        return self.compiled.get(live)
 
 
 class FreeTape(Tape):
     """The traces of one thread's rounds that end with backward()."""
 
-    rest = 2 * hot.REST
     failures = idle = 0
     may_hold = False  # there is no optimizer with which this tape would go
 
@@ -65,14 +67,15 @@ class FreeTape(Tape):
             self.start_round()
         self.doubt()  # what guards remember must not live on with this tape
         self.on = switch.on
-        useless = self.counts["flushed"] > 40 + 4 * self.counts["rounds"]
         self.idle += 1
-        if useless or self.idle > hot.MOST_IDLE or (
-                not self.may_record and not self.root.ops):
+        if self.counts["rounds"] >= loops.LONG:
+            switch.rest = loops.REST
+        if self.idle > loops.PATIENCE or not self.may_record and not self.root.ops:
             self.let_go()
             switch.free_before = self  # for explain()
             switch.tape = switch.free = None  # after a rest, from the beginning
-            switch.backwards = -self.rest
+            switch.backwards = BACKWARDS_BEFORE_RECORDING - switch.rest
+            switch.rest = min(2 * switch.rest, loops.LONGEST_REST)
             return
         switch.tape = self
 
@@ -183,7 +186,8 @@ class FreeTape(Tape):
                         give(leaf, new._array)
         self.counts["recorded"] += 1
         self.failures += bool(self.broken)
-        if self.failures >= 4 or self.counts["recorded"] >= 12:
+        if self.failures >= 4 or self.counts["recorded"] > 1 + (
+                self.counts["rounds"] // loops.REPLAYS_FOR_ANOTHER):
             self.may_record = False
         self.forget()
         self.begin()
@@ -221,7 +225,7 @@ def leaves_of(roots: Any) -> list[Tensor]:
 
 def begin() -> None:
     """Called after a backward() of which no tape knows: the next round begins."""
-    if hot.enabled():
+    if hot.enabled() and not loops.is_settled():
         if switch.free is None:
             switch.free = FreeTape()
         switch.free.begin()

@@ -27,7 +27,7 @@ from kkori.run.entry import (
 )
 from kkori.tensor import Tensor, wrap
 
-__all__ = ["Guard", "admit", "ending", "operation"]
+__all__ = ["Guard", "admit", "ending", "later", "operation"]
 
 _new = object.__new__
 
@@ -144,6 +144,17 @@ def operation(entry: Entry, tape: Any) -> Any:
     guard.otherwise()
     guard.lines.append(" here = tape.here")
     return guard.done(guard.promises(entry, "0"))
+
+
+def later(entry: Entry, write: Any) -> Any:
+    """``go`` for an event that has not come again yet: the guard is made when it is first asked.
+
+    Most events of rounds that are never alike are never asked.
+    """
+    def go(tape: Any, args: Any) -> Any:
+        entry.go = write(entry, tape)
+        return entry.go(tape, args)
+    return go
 
 
 def ending(entry: Entry, tape: Any) -> Any:

@@ -1,211 +1,39 @@
-"""Hot loops: noticing that a training loop repeats, and running its rounds as one call.
+"""The end of a round that was matched: everything that is pending becomes one call.
 
-The anchor is the end of ``optimizer.step()``. A loop that has come by a few times is recorded;
-from then on its rounds are matched (`tape`), and `step` computes all that is pending: forward,
-backward and update together, by compiled loops. Where something cannot be recorded or compiled,
-rounds go on as before.
+`replay` is called as ``optimizer.step()`` begins. Where all of the round was matched, forward,
+backward and update are computed together by compiled loops, and what the program still holds of
+the round gets its numbers.
 """
 
 from __future__ import annotations
 
-import os
-import threading
-import weakref
 from sys import getrefcount
 from typing import Any
 
 import numpy as np
 
-from kkori.autograd.mode import hand_out_gradients, owed, switch
+from kkori.autograd.mode import switch
 from kkori.core.promise import Promise, promise_class
 from kkori.core.threads import undisturbed
 from kkori.run.entry import EXTERNAL, SLOT, Entry
 from kkori.run.guards import operation
-from kkori.run.memory import release
-from kkori.run.notes import line
+from kkori.run.loops import (
+    after_step,
+    before_step,
+    enabled,
+    give_up,
+    leave,
+    loop_of,
+    matches_needed,
+    set_enabled,
+    tapes,
+)
 from kkori.run.tape import Tape
 from kkori.run.writes import give_back
 from kkori.tensor import Tensor
 
 __all__ = ["after_step", "before_step", "drop_gradients", "enabled", "leave", "replay",
            "set_enabled", "tapes"]
-
-ROUNDS_BEFORE_RECORDING = 3
-MOST_RECORDINGS = 12
-MOST_FAILURES = 3
-MOST_IDLE = 60  # rounds in a row that were not replayed, until a loop is left alone
-LOOKED_AT = "values are looked at, or changed, in mid-round"
-NOT_ALIKE = "no two rounds are alike"
-REST = 500  # rounds for which it is, the first time; then twice as many
-_state = {"on": not os.environ.get("KKORI_EAGER")}
-
-
-def enabled() -> bool:
-    """Whether hot loops are recorded."""
-    return _state["on"]
-
-
-def set_enabled(on: bool) -> None:
-    """Turn recording on or off for all threads; what is pending in this one runs first."""
-    if switch.tape is not None:
-        switch.tape.flush()
-        switch.tape = None
-    hand_out_gradients()
-    _state["on"] = on
-
-
-class Loop:
-    """What is known of the rounds that end with one optimizer's step."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.rounds = self.recordings = self.failures = self.idle = 0
-        self.rest, self.replayed = REST, 0
-        self.tape: Tape | None = None
-        self.given_up = self.last_failure = ""
-
-    def __del__(self) -> None:
-        """The optimizer is gone: its trace lets go of what it holds."""
-        tape = self.tape
-        if tape is not None:
-            tape.flush()
-            tape.let_go()
-            if switch is not None and switch.tape is tape:
-                switch.tape = None
-
-    def fail(self, reason: str) -> None:
-        """A recording came to nothing; after some of these no more are made."""
-        self.failures += 1
-        self.last_failure = reason
-        assert self.tape is not None
-        if self.failures >= MOST_FAILURES:
-            self.tape.may_record = False
-            if not self.tape.root.ops:
-                self.given_up = reason
-
-
-def loop_of(optimizer: Any) -> Loop:
-    found = optimizer.__dict__.get("_hot_loop")
-    if found is None:
-        found = optimizer.__dict__["_hot_loop"] = Loop(type(optimizer).__name__)
-        tapes.add(found)
-    return found
-
-
-tapes: weakref.WeakSet[Loop] = weakref.WeakSet()  # for explain()
-
-
-def leave() -> None:
-    """Compute what is pending in this thread: something comes that is no part of a round."""
-    if switch.tape is not None:
-        switch.tape.in_place()
-
-
-def before_step(optimizer: Any) -> None:
-    """Called as a step begins that could not be replayed: what is pending is computed."""
-    tape = switch.tape
-    if tape is None or tape.recording and tape is loop_of(optimizer).tape:
-        return
-    if tape is not loop_of(optimizer).tape:
-        tape.in_place()
-    elif tape is not None and tape.here is not tape.start:
-        tape.miss()
-
-
-def after_step(optimizer: Any) -> None:
-    """Called as a step ends: the next round begins."""
-    if not _state["on"]:
-        return
-    loop = loop_of(optimizer)
-    tape = loop.tape
-    loop.rounds += 1
-    loop.idle += 1
-    if tape is not None:
-        tape.doubt()  # counts have gone on without it
-        if tape.replayed() != loop.replayed:
-            loop.replayed, loop.idle = tape.replayed(), 0
-    if loop.given_up:
-        if switch.tape is tape:
-            switch.tape = None
-        if loop.idle > loop.rest:
-            wake(loop)
-        return
-    if tape is not None and tape.recording:
-        finish_recording(loop, tape, optimizer)
-    elif tape is not None and switch.tape is tape:
-        tape.start_round()
-        tape.missed()
-    if tape is not None and tape.counts["flushed"] > 20 + 4 * tape.replayed():
-        give_up(loop, LOOKED_AT)
-    elif loop.idle > MOST_IDLE:
-        give_up(loop, NOT_ALIKE)
-    if loop.given_up or loop.rounds < ROUNDS_BEFORE_RECORDING:
-        if switch.tape is tape:
-            switch.tape = None
-        return
-    begin_round(loop)
-
-
-def give_up(loop: Loop, reason: str) -> None:
-    """This loop's rounds are run at once from now on."""
-    loop.given_up = reason
-    if loop.tape is not None:
-        loop.tape.forget()
-        loop.tape.let_go()
-
-
-def wake(loop: Loop) -> None:
-    """The loop has been left alone for long; what it does may have changed."""
-    loop.given_up, loop.tape, loop.rest = "", None, 4 * loop.rest
-    loop.recordings = loop.failures = loop.idle = 0
-
-
-def begin_round(loop: Loop) -> None:
-    """Match the next round, or record it if there is nothing to match yet."""
-    if loop.tape is None:
-        loop.tape = Tape()
-        owed.append(loop.tape)
-    tape = loop.tape
-    if switch.tape is not None and switch.tape is not tape:
-        switch.tape.in_place()
-    if tape.thread != threading.get_ident():
-        switch.tape = None
-        return
-    if tape.recording or not tape.root.ops and tape.may_record:
-        tape.begin_recording()
-    else:
-        tape.start_round()
-    tape.on = switch.on
-    switch.tape = tape
-
-
-def finish_recording(loop: Loop, tape: Tape, optimizer: Any) -> None:
-    """A recorded round has ended: add its step to the tree, or forget it."""
-    from kkori.run.trace import Unbuildable, Unupdatable
-    from kkori.run.update import Update
-    tape.notes.anchor = line()
-    release()  # compiled rounds keep nothing in memory that rounds have kept so far
-    loop.recordings += 1
-    tape.counts["recorded"] += 1
-    if loop.recordings >= MOST_RECORDINGS:
-        tape.may_record = False
-    try:
-        if tape.broken:
-            raise Unupdatable(tape.broken)
-        if tape.at is tape.root:
-            raise Unupdatable("a round without operations")
-        entry = Entry("step", tape.at)
-        entry.runner = Update(optimizer, tape)
-        tape.drop_steps(tape.at)
-        tape.grow(entry)
-    except (Unupdatable, Unbuildable) as reason:
-        tape.prune()
-        loop.fail(str(reason))
-    except BaseException:
-        tape.prune()
-        raise
-    finally:
-        tape.forget()
 
 
 def replay(optimizer: Any) -> bool:
@@ -231,11 +59,18 @@ def run_round(tape: Tape, update: Any, optimizer: Any) -> bool:
     if held is None:
         return False
     slots = tuple(held[0])
-    runner = update.compiled.get(slots) or update.runner(slots)
+    runner = update.compiled.get(slots)
     if runner is None:
-        tape.flush()
-        give_up(loop_of(optimizer), update.failure)
-        return False
+        needed = matches_needed(update.trace.work)
+        if slots not in update.compiled and not update.is_worth_it(needed):
+            tape.waited = True
+            tape.flush()
+            return False
+        runner = update.runner(slots)
+        if runner is None:
+            tape.flush()
+            give_up(loop_of(optimizer), update.failure)
+            return False
     before = runner.rounds
     try:
         outputs = runner.run(arrays, numbers)
@@ -267,6 +102,8 @@ def finish(tape: Tape, update: Any, held: Any, outputs: list[Any], numbers: Any)
         fulfil(held, outputs, update.tails, tape)
     update.counted(numbers)
     tape.reset()
+    if tape.next is not None:
+        tape.next(tape)
 
 
 def owed_by(tape: Tape, update: Any, held: list[int], outputs: list[Any]) -> Any:

@@ -137,7 +137,7 @@ class Recording:
         if self.grown is None:
             self.grown = self.at, entry
         if entry.kind != "step":
-            entry.go = GUARDS[entry.kind](entry, self)
+            entry.go = guards.later(entry, GUARDS[entry.kind])
         self.at.add(entry)
         self.at = entry
         self.most_externals = max(self.most_externals, entry.externals)

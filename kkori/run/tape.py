@@ -38,6 +38,7 @@ from kkori.tensor import Tensor, wrap
 __all__ = ["Entry", "Tape"]
 
 _new = object.__new__
+MISSES = (1, 2, 4, 8, 32, 128)  # after which a place where rounds differ is recorded
 
 
 class Tape(Recording):
@@ -84,6 +85,9 @@ class Tape(Recording):
             writes.take_back(self)
 
     most_externals = 0
+    look_programs = 0  # that have been built; one, and one more for every ten replayed rounds
+    waited = False  # the round could have been replayed, but that does not pay yet
+    next: Any = None  # called after a replayed round where another loop's round follows
     may_hold = True  # parameters: the optimizer with which this tape goes holds them too
 
     @property
@@ -93,6 +97,8 @@ class Tape(Recording):
 
     def let_go(self) -> None:
         """Nothing more will be matched: forget all, and what it holds."""
+        if self.here is not self.start:
+            self.flush()
         self.hand_out()
         self.forget()
         self.counts["rounds"] = self.replayed()
@@ -202,13 +208,13 @@ class Tape(Recording):
         copies = bool(self.originals)
         found = self.flush()
         entry.misses += 1
-        if entry.misses in (2, 8, 32, 128) and entry is not LEFT and not copies:
+        if entry.misses in MISSES and entry is not LEFT and not copies:
             self.record_on(entry, found, bound[:entry.externals])
 
     def missed(self) -> None:
         """A round did not end as a replayed one; now and then the next is recorded for that."""
         self.root.misses += 1
-        if self.root.misses in (2, 8, 32, 128) and self.may_record:
+        if self.root.misses in MISSES and self.may_record:
             self.recording = True
             self.here = AWAY
 
@@ -404,7 +410,9 @@ class Tape(Recording):
                 else data for kind, data in entry.patterns]
         if entry.kind == "backward":
             switch.on = True
-            return redo_backward(entry, args, tensors, bound)
+            tensors = redo_backward(entry, args, tensors, bound)
+            values.update(zip(entry.promises, tensors, strict=True))
+            return tensors
         switch.on = entry.mode
         if entry.kind == "write":
             return writes.redo(entry, args, values)
@@ -433,9 +441,10 @@ class Tape(Recording):
                 return
             if count.__class__ is int:
                 at.looks[slot] = count = count + 1
-                if count < 3:
+                if count < 3 or self.look_programs > self.replayed() // 10:
                     self.flush()
                     return
+                self.look_programs += 1
                 from kkori.run.trace import look
                 at.looks[slot] = count = look(at, slot) or -1
                 if count == -1:

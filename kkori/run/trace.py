@@ -42,6 +42,8 @@ class Trace:
             for (_, source), slot in zip(entry.leaves, entry.slots, strict=False):
                 program.steps.append(Step("clone", (("slot", source),), (slot,)))
         self.externals = len(program.inputs)
+        self.work = sum(kind.size for entry in path for event in (entry.inner or [entry])
+                        for kind in event.promises)
         self.views = {slot for entry in path if entry.view is not None
                       for slot in entry.slots}
 

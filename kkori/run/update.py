@@ -16,6 +16,7 @@ import numpy as np
 from kkori.core.storage import is_shared_with_numpy, root_of
 from kkori.core.threads import undisturbed
 from kkori.run.finish import write
+from kkori.run.memory import release
 from kkori.run.symbols import Formula, Probe, Symbol, function_of
 from kkori.run.tails import Tails
 from kkori.run.trace import Trace, Unbuildable, Unupdatable
@@ -164,7 +165,7 @@ class Update:
         self.written |= self.trace.written.keys()
         self.program.numbers = self.number
         self.program.stores = self.counters
-        self.trace.check()
+        self.matches = 0
         self.tails = Tails(self.path, tape.nodes)
         self.is_same = self.check_of_identity()
         leaves = {id(tape.leaves_by_number()[number]) for entry in self.path
@@ -470,14 +471,22 @@ class Update:
 
     failure = ""
 
+    def is_worth_it(self, needed: int) -> bool:
+        """Whether enough rounds have come that could have been replayed."""
+        self.matches += 1
+        return self.matches >= needed or any(self.compiled.values())
+
     def runner(self, live: tuple[int, ...]) -> Any:
         """The compiled round that also gives the slots in `live`; None where there is none."""
         if live not in self.compiled:
             try:
+                if not self.compiled:
+                    release()  # compiled rounds keep nothing in memory between operations
+                    self.trace.check()
                 slots = [*live, *[slot for slot in self.gradients if slot not in live]]
                 self.compiled[live] = self.trace.build(slots)
                 self.outputs[live] = slots
-            except Unbuildable as reason:
+            except (Unbuildable, Unupdatable) as reason:
                 self.compiled[live], self.failure = None, str(reason)
         return self.compiled[live]
 

@@ -11,7 +11,7 @@ import pytest
 
 import kkori as torch
 from kkori.autograd.mode import switch
-from kkori.run import hot
+from kkori.run import hot, loops
 
 sys.path.insert(0, str(Path(__file__).parent))  # tests in this folder import its modules
 
@@ -59,8 +59,9 @@ def run(loop, on):
     before = hot.enabled()
     hot.set_enabled(on)
     mine = []
-    start = hot.begin_round
-    hot.begin_round = lambda loop: (mine.append(loop) if loop not in mine else None, start(loop))
+    loops._state["caution"] = 1
+    start = loops.activate
+    loops.activate = lambda loop: (mine.append(loop) if loop not in mine else None, start(loop))
     switch.free, switch.backwards = None, 0
     torch.manual_seed(43052)
     log = Log()
@@ -72,8 +73,15 @@ def run(loop, on):
             rounds += switch.free.counts["rounds"]
         return log.seen, rounds, [one.given_up for one in mine if one.given_up]
     finally:
-        hot.begin_round = start
+        loops.activate = start
         hot.set_enabled(before)
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch):
+    """Rounds are compiled the first time they come again: the loops of tests are short."""
+    loops._state["caution"] = 1
+    monkeypatch.setattr(loops, "MATCHES_BEFORE_COMPILING", (1, 1))
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from watch import forget_rounds
 
 import kkori as torch
 from kkori import nn
-from kkori.run import hot
+from kkori.run import hot, loops
 
 pytest.importorskip("llvmlite")
 HERE = __file__.rsplit("/", 1)[-1]
@@ -218,8 +218,8 @@ def test_rounds_that_are_never_alike():
         opt.step()
         opt.zero_grad()
     loop, text = the_loop()
-    assert loop["given up"] == hot.NOT_ALIKE
-    assert f"rounds run operation by operation: {hot.NOT_ALIKE}" in text
+    assert loop["given up"] == loops.NOT_ALIKE
+    assert f"rounds run operation by operation: {loops.NOT_ALIKE}" in text
 
 
 def test_rounds_that_end_with_backward():
