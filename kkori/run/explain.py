@@ -52,10 +52,10 @@ def explain() -> Explanation:
     >>> [loop["rounds"] for loop in explanation.loops if loop["anchor"] == "SGD.step()"]
     [10]
     """
-    loops = [loop_facts(loop) for loop in list(hot.tapes)]
-    loops += [free_facts(tape) for tape in (getattr(switch, "free_before", None), switch.free)
+    found = [loop_facts(loop) for loop in list(loops.tapes)]
+    found += [free_facts(tape) for tape in (getattr(switch, "free_before", None), switch.free)
               if tape is not None]
-    return Explanation([found for found in loops if found["rounds"]], machine_facts())
+    return Explanation([loop for loop in found if loop["rounds"]], machine_facts())
 
 
 # What there is to say, as dicts.

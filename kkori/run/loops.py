@@ -19,8 +19,8 @@ from kkori.run.entry import Entry
 from kkori.run.notes import line
 from kkori.run.tape import Tape
 
-__all__ = ["LOOKED_AT", "NOT_ALIKE", "Loop", "activate", "after_step", "before_step", "enabled", "give_up", "leave",
-           "loop_of", "matches_needed", "set_enabled", "tapes"]
+__all__ = ["LOOKED_AT", "NOT_ALIKE", "Loop", "activate", "after_step", "before_step", "enabled",
+           "give_up", "leave", "loop_of", "matches_needed", "set_enabled", "tapes"]
 
 ROUNDS_BEFORE_RECORDING = 3
 MATCHES_BEFORE_COMPILING = 2, 4  # where a round is much work, and where it is little
@@ -158,7 +158,9 @@ def before_step(optimizer: Any) -> None:
         return
     if tape is not loop_of(optimizer).tape:
         tape.in_place()
-    elif not tape.recording and tape.here is not tape.start:
+        return
+    assert tape is not None
+    if not tape.recording and tape.here is not tape.start:
         tape.miss()
 
 
@@ -245,6 +247,7 @@ def finish_recording(loop: Loop, tape: Tape, optimizer: Any) -> None:
     except (Unupdatable, Unbuildable) as reason:
         tape.prune()
         loop.last_failure = str(reason)
+        loop.given_up = "" if tape.root.ops else loop.last_failure
     except BaseException:
         tape.prune()
         raise

@@ -62,7 +62,7 @@ def run(loop, on):
     loops._state["caution"] = 1
     start = loops.activate
     loops.activate = lambda loop: (mine.append(loop) if loop not in mine else None, start(loop))
-    switch.free, switch.backwards = None, 0
+    switch.free, switch.loop, switch.backwards = None, None, 0
     torch.manual_seed(43052)
     log = Log()
     try:
@@ -79,9 +79,12 @@ def run(loop, on):
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch):
-    """Rounds are compiled the first time they come again: the loops of tests are short."""
+    """The loops of tests are short and odd: rounds are compiled the first time they come again,
+    and more is recorded than pays."""
     loops._state["caution"] = 1
-    monkeypatch.setattr(loops, "MATCHES_BEFORE_COMPILING", (1, 1))
+    for name, value in {"MATCHES_BEFORE_COMPILING": (1, 1), "PATIENCE": 60,
+                        "RECORDINGS": 12}.items():
+        monkeypatch.setattr(loops, name, value)
 
 
 @pytest.fixture

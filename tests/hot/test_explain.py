@@ -19,7 +19,7 @@ HERE = __file__.rsplit("/", 1)[-1]
 @pytest.fixture(autouse=True)
 def recorded(monkeypatch):
     before = hot.enabled()
-    monkeypatch.setattr(hot, "tapes", WeakSet())  # without loops of other tests
+    monkeypatch.setattr(loops, "tapes", WeakSet())  # without loops of other tests
     hot.set_enabled(True)
     forget_rounds()
     yield

@@ -19,7 +19,7 @@ import numpy as np
 
 import kkori as torch
 from kkori.autograd.mode import switch
-from kkori.run import hot
+from kkori.run import hot, loops
 
 HEADER = """\
 # Run it with tests/hot on the path, once with KKORI_EAGER=1 and once without.
@@ -157,8 +157,9 @@ def texts_differ(one: str, two: str) -> str:
 
 def forget_rounds() -> None:
     """Begin as a new process would: this thread has no loop yet."""
-    switch.tape = switch.free = switch.free_before = None
+    switch.tape = switch.free = switch.free_before = switch.loop = None
     switch.backwards = 0
+    loops._state["caution"] = 1
 
 
 def replayed_rounds() -> int:
