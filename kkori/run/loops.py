@@ -208,8 +208,10 @@ def activate(loop: Loop) -> None:
     tape = loop.tape
     if switch.tape is not None and switch.tape is not tape:
         switch.tape.in_place()
-    if not loop.is_watched() or tape is not None and tape.thread != threading.get_ident():
-        loop.rest_now()
+    elsewhere = tape is not None and tape.thread != threading.get_ident()
+    if elsewhere or not loop.is_watched():
+        if not elsewhere:
+            loop.rest_now()
         switch.tape = None
         return
     if tape is None:
