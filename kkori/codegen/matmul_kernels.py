@@ -240,8 +240,9 @@ class _Tiles(_Writer):
                     f.store(row, f.offset(place, number * self.width, self.product.scalar))
 
     def line_along_k(self, line: Value, k: Value, mask: Value) -> Value:
-        last = self.across[1] - 1
-        line = self.f.select(line < last, line, last)
+        if self.known_across is None or self.known_across % self.width:
+            last = self.across[1] - 1
+            line = self.f.select(line < last, line, last)
         return self.f.load(self.kind, self.right.at(line, k), mask)
 
     # --- the tile -----------------------------------------------------------------------------

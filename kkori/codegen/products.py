@@ -66,14 +66,16 @@ def emit_product(name: str, value: Value, buffers: Buffers, target: Target,
     scalar = LLVM_TYPES[value.dtype]
     product = Product(scalar, None, n, k, left.transposed, right.transposed)
     module = Module(target)
-    emit(module, f"{name}.rows", product)
+    rows = f"rows.{'t' if left.transposed else 'n'}{'t' if right.transposed else 'n'}.{n}.{k}." + (
+        value.dtype)  # products of one kind share it
+    emit(module, rows, product)
     scratch = scratch_step(product, target, k)
     places = [buffers.places[part] for part in (left.array, right.array, value)] + [place]
-    text = around(name, places, scratch, (n, k, left.stride, right.stride, n))
+    text = around(name, rows, places, scratch, (n, k, left.stride, right.stride, n))
     return Emitted(name, text, m, min(16, m), m * n * k, True), module.parts(), scratch
 
 
-def around(name: str, places: list[int], scratch: int, sizes: tuple[int, ...]) -> str:
+def around(name: str, rows: str, places: list[int], scratch: int, sizes: tuple[int, ...]) -> str:
     """``void name(ptr context, i64 begin, i64 end, i64 slot)`` around the product's function."""
     lines = [f"define void @{name}(ptr %context, i64 %begin, i64 %end, i64 %slot) {{", "entry:"]
     for letter, place in zip("abcs", places, strict=True):
@@ -82,5 +84,5 @@ def around(name: str, places: list[int], scratch: int, sizes: tuple[int, ...]) -
     listed = ", ".join(f"i64 {size}" for size in sizes)
     return "\n".join([*lines, f"  %skip = mul i64 %slot, {scratch}",
                       "  %scratch = getelementptr i8, ptr %s, i64 %skip",
-                      f"  call void @{name}.rows(ptr %a, ptr %b, ptr %c, i64 %begin, i64 %end, "
+                      f"  call void @{rows}(ptr %a, ptr %b, ptr %c, i64 %begin, i64 %end, "
                       f"{listed}, ptr %scratch, ptr null)", "  ret void", "}"])

@@ -150,6 +150,8 @@ def through(value: Value, address: Address) -> Address:
 
 def narrowed(value: Value, address: Address) -> Address:
     """`address` with index 0 along dimensions of length 1."""
+    if 1 not in value.shape:
+        return address
     return tuple([None if n == 1 else a for n, a in zip(value.shape, address, strict=True)])
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import operator
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -168,6 +169,34 @@ class Value:
         return self.function.compare(">=", self, other)
 
 
+# What is known while text is written: LLVM would find it out, too, but every line takes it time.
+
+COMPUTED: dict[str, Callable[[int, int], int]] = {
+    "+": operator.add, "-": operator.sub, "*": operator.mul}
+COMPARED: dict[str, Callable[[int, int], bool]] = {
+    "==": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt,
+    ">=": operator.ge}
+
+
+def is_literal(value: Value) -> bool:
+    """Whether an integer is a number known now."""
+    return value.name[0] != "%" and value.name.lstrip("-").isdigit()
+
+
+def folded(sign: str, left: Value, right: Value) -> Value | None:
+    """The value of an integer operation where no instruction is needed."""
+    if is_literal(left):
+        if is_literal(right) and sign in COMPUTED:
+            found = COMPUTED[sign](int(left.name), int(right.name))
+            return left.function.constant(found, I64) if abs(found) < 1 << 63 else None
+        if left.name == NEUTRAL.get(sign) and sign != "-":
+            return right
+    return left if right.name == NEUTRAL.get(sign) else None
+
+
+NEUTRAL = {"+": "0", "-": "0", "*": "1"}
+
+
 class Module:
     """One text: functions, and whatever they declare or share, each written once."""
 
@@ -259,6 +288,10 @@ class Function:
         """Arithmetic by its sign in `ARITHMETIC`; one operand may be a plain number."""
         left, right = self._pair(left, right)
         kind = left.type
+        if kind is I64:
+            known = folded(sign, left, right)
+            if known is not None:
+                return known
         word = ARITHMETIC[sign][0 if kind.floating else 1]
         assert word, f"no {sign} of {kind}"
         return self.line(f"{word} {left}, {right.name}", kind)
@@ -267,6 +300,8 @@ class Function:
         """A truth value (a mask, for vectors). Comparisons with NaN are false, but ``!=``."""
         left, right = self._pair(left, right)
         floating = left.type.floating
+        if left.type is I64 and sign in COMPARED and is_literal(left) and is_literal(right):
+            return self.constant(COMPARED[sign](int(left.name), int(right.name)), BOOL)
         word = PREDICATES[sign][0 if floating else 1]
         assert word, f"no {sign} of {left.type}"
         kind = "fcmp" if floating else "icmp"
@@ -283,6 +318,8 @@ class Function:
     def select(self, mask: Value, left: Any, right: Any) -> Value:
         """`left` where the mask is true, else `right`."""
         left, right = self._pair(left, right)
+        if mask.type is BOOL and is_literal(mask):
+            return left if int(mask.name) else right
         return self.line(f"select {mask}, {left}, {right}", left.type)
 
     def convert(self, word: str, value: Value, kind: Type) -> Value:

@@ -107,25 +107,30 @@ class Writer:
                       for a in address if a is not None])
 
     def key(self, value: Value, address: Address) -> Any:
-        return value.number, self.places(address), self.floor
+        """What tells names apart."""
+        return value.number, self.places(address) if address else (), self.floor
 
     def value(self, value: Value, address: Address) -> Known:
         """The name of `value` at `address`, written where it can be known first."""
         where = narrowed(value, address)
         first, known = self.key(value, where), self.known
-        stack = [(value, where, first)]
+        if first in known:
+            return known[first]
+        stack: list[tuple[Value, Address, Any, list[Any] | None]] = [(value, where, first, None)]
         while stack:
-            part, where, key = stack[-1]
+            part, where, key, keys = stack.pop()
             if key in known:
-                stack.pop()
                 continue
-            operands = [(arg, at, self.key(arg, at)) for arg, at in self.operands(part, where)]
-            missing = [operand for operand in operands if operand[2] not in known]
-            if missing:
-                stack.extend(missing)
-                continue
-            stack.pop()
-            known[key] = self.write(part, where, [known[operand[2]] for operand in operands])
+            if keys is None:  # its operands come first
+                operands = [(arg, at, self.key(arg, at), None)
+                            for arg, at in self.operands(part, where)]
+                keys = [operand[2] for operand in operands]
+                missing = [operand for operand in operands if operand[2] not in known]
+                if missing:
+                    stack.append((part, where, key, keys))
+                    stack += missing
+                    continue
+            known[key] = self.write(part, where, [known[one] for one in keys])
         return known[first]
 
     def is_read(self, value: Value) -> bool:
@@ -134,7 +139,7 @@ class Writer:
 
     def operands(self, value: Value, where: Address) -> list[tuple[Value, Address]]:
         """What a value is computed of here."""
-        if self.is_read(value) or value.kind in ("constant", "number", "range"):
+        if value.kind in ("constant", "number", "range") or self.is_read(value):
             return []
         return [(arg, narrowed(arg, at)) for arg, at in operands(value, where)]
 
