@@ -9,7 +9,6 @@ because of the disk: a cache that cannot work is merely cold.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import sys
 import threading
@@ -17,7 +16,12 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["ObjectCache", "Recent", "default_folder", "key_of"]
+try:  # the same without loading OpenSSL, which takes 2 ms
+    from _blake2 import blake2b
+except ImportError:
+    from hashlib import blake2b
+
+__all__ = ["ObjectCache", "Recent", "blake2b", "default_folder", "key_of"]
 
 MAGIC = b"kkori object 1\n"
 DIGEST_BYTES = 16
@@ -49,7 +53,7 @@ def _platform_folder() -> str:
 
 def key_of(*facts: str | bytes) -> str:
     """A name for whatever the given texts determine together."""
-    digest = hashlib.blake2b(digest_size=20)
+    digest = blake2b(digest_size=20)
     for fact in facts:
         data = fact.encode() if isinstance(fact, str) else fact
         digest.update(len(data).to_bytes(8, "little"))
@@ -58,7 +62,7 @@ def key_of(*facts: str | bytes) -> str:
 
 
 def _checksum(data: bytes) -> bytes:
-    return hashlib.blake2b(data, digest_size=DIGEST_BYTES).digest()
+    return blake2b(data, digest_size=DIGEST_BYTES).digest()
 
 
 class ObjectCache:

@@ -7,8 +7,7 @@ the same from process to process.
 from __future__ import annotations
 
 import marshal
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 __all__ = ["Program", "Spec", "Step", "Unkeyable", "key_of_program"]
@@ -34,16 +33,20 @@ class Step(NamedTuple):
     results: tuple[Spec, ...] = ()  # what its array rule gives, for a row without loops
 
 
-@dataclass
 class Program:
     """A segment: what comes in, what is done, what goes out and what is overwritten."""
 
-    inputs: list[Spec] = field(default_factory=list)
-    numbers: int = 0
-    steps: list[Step] = field(default_factory=list)
-    outputs: list[int] = field(default_factory=list)  # slots wanted as new arrays
-    writes: list[tuple[int, int]] = field(default_factory=list)  # (input overwritten, slot)
-    stores: list[tuple[int, int]] = field(default_factory=list)  # (0-dim input, its new number)
+    def __init__(self, inputs: Sequence[Spec] = (), numbers: int = 0, steps: Sequence[Step] = (),
+                 outputs: Sequence[int] = (), writes: Sequence[tuple[int, int]] = (),
+                 stores: Sequence[tuple[int, int]] = ()) -> None:
+        self.inputs, self.numbers, self.steps = list(inputs), numbers, list(steps)
+        self.outputs = list(outputs)  # slots wanted as new arrays
+        self.writes = list(writes)  # (input overwritten, slot)
+        self.stores = list(stores)  # (0-dim input, its new number)
+
+    def replaced(self, **parts: Any) -> Program:
+        """The same with some parts replaced."""
+        return Program(**{**vars(self), **parts})
 
 
 # Keys.
@@ -63,7 +66,7 @@ def key_of_program(program: Program) -> bytes:
     steps = [(row, [argument(arg) for arg in args], list(slots), [layout(spec) for spec in results])
              for row, args, slots, results in program.steps]
     pairs = [[tuple(pair) for pair in pairs] for pairs in (program.writes, program.stores)]
-    return marshal.dumps([specs, program.numbers, steps, list(program.outputs), pairs], FORMAT)
+    return marshal.dumps([specs, program.numbers, steps, program.outputs, pairs], FORMAT)
 
 
 def layout(spec: Spec) -> tuple[Any, ...]:

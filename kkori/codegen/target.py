@@ -8,12 +8,12 @@ the richest one whose features it has, refined by its own name so that LLVM sche
 from __future__ import annotations
 
 import functools
-import hashlib
 import os
 import platform
 from typing import NamedTuple
 
 from kkori.codegen import toolchain
+from kkori.codegen.object_cache import blake2b
 
 __all__ = ["FAMILIES", "Caches", "Target", "cache_sizes", "current", "host", "named"]
 
@@ -61,7 +61,7 @@ class Target:
         self.family = FAMILIES[name]
         self.caches, self.runs_here = caches, runs_here
         facts = "|".join((triple, cpu, features)).encode()
-        self.key = f"{name}-{hashlib.blake2b(facts, digest_size=6).hexdigest()}"
+        self.key = f"{name}-{blake2b(facts, digest_size=6).hexdigest()}"
 
     def __repr__(self) -> str:
         return f"Target({self.name!r}, cpu={self.cpu!r}, bits={self.bits}, fma={self.fma})"

@@ -49,17 +49,16 @@ class Trace:
 
     def write(self, entry: Entry) -> None:
         """What is written in place is a value of its own from here on."""
-        from kkori.codegen.lowering import Step
+        from kkori.codegen.program import Step
         slot = entry.slots[0]
         self.program.steps.append(Step("clone", (reference(entry.patterns[1]),), (slot,)))
         self.written[entry.promises[0].written] = slot
 
     def build(self, outputs: list[int]) -> Any:
         """The compiled program that gives the slots in `outputs`; None if there is none."""
-        from dataclasses import replace
         try:
             from kkori.codegen.segment import build
-            found = built(build, replace(self.program, outputs=outputs))
+            found = built(build, self.program.replaced(outputs=outputs))
         except Exception as error:  # whatever is wrong there: the program goes on without it
             raise Unbuildable(f"the compiler failed: {type(error).__name__}: {error}") from error
         if found is None:
