@@ -57,12 +57,15 @@ class Module(Calls, Converts, Saves):
     def __getattr__(self, name: str) -> Any:
         here = self.__dict__
         if "_modules" in here:
-            if name in here["_parameters"]:
-                return here["_parameters"][name]
-            if name in here["_buffers"]:
-                return here["_buffers"][name]
-            if name in here["_modules"]:
-                return here["_modules"][name]
+            found = here["_parameters"].get(name)  # what is asked for most, with least
+            if found is not None:
+                return found
+            found = here["_modules"].get(name)
+            if found is not None:
+                return found
+            for table in ("_parameters", "_buffers", "_modules"):
+                if name in here[table]:
+                    return here[table][name]
             if name in HOOK_TABLES:
                 table: OrderedDict[int, Any] = OrderedDict()
                 setattr(self, name, table)

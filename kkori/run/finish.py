@@ -108,8 +108,9 @@ class Finish:
             entry, tensors, here = here
             results = [f"result{slot}" for slot in entry.slots[:len(tensors)]]
             self.add(" event, tensors, link = link")
-            self.unless(f"event is not {self.name('EVENT', entry)}",
-                        f"len(tensors) != {len(results)}")
+            self.unless(f"event is not {self.name('EVENT', entry)}")
+            if entry.kind == "backward":
+                self.unless("tensors")  # somebody has asked for the gradients
             if results:
                 self.add(f" {', '.join(results)}, = tensors")
             conditions += [self.otherwise_held(slot) for slot in entry.slots[:len(tensors)]]
@@ -121,7 +122,7 @@ class Finish:
         """Whether somebody holds a result that nobody held before, or the reverse; or has looked
         at one."""
         if slot not in self.held:
-            return f"getrefcount(result{slot}) > TENSOR or getrefcount(result{slot}._array) > 2"
+            return f"getrefcount(result{slot}) > TENSOR"
         looked = f"promise{slot}.array is not None"
         if slot in self.shown:  # its views hold it
             return looked

@@ -54,7 +54,9 @@ class Guard:
                   first: int) -> None:
         """Compare all arguments; `first` is the number of the first external that is new."""
         given = "".join(f"a{k}, " for k in range(len(patterns)))
-        self.lines += [f"  {given}= args" if patterns else "  () = args", "  bound = tape.bound"]
+        self.lines.append(f"  {given}= args" if patterns else "  () = args")
+        if any(kind == EXTERNAL for kind, _ in patterns) or layouts:
+            self.lines.append("  bound = tape.bound")
         for k, (kind, data) in enumerate(patterns):
             if kind == SLOT:
                 self.slot(f"a{k}", data)
