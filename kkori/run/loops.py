@@ -100,7 +100,7 @@ class Loop:
     def count(self) -> None:
         """A round has ended that was not replayed."""
         self.rounds += 1
-        self.idle += 1
+        self.idle += self.rounds > self.wake_at  # those before were not watched
         tape = self.tape
         if tape is None:
             return

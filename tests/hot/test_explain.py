@@ -20,6 +20,7 @@ HERE = __file__.rsplit("/", 1)[-1]
 def recorded(monkeypatch):
     before = hot.enabled()
     monkeypatch.setattr(loops, "tapes", WeakSet())  # without loops of other tests
+    monkeypatch.setitem(loops._state, "caution", 1)
     hot.set_enabled(True)
     forget_rounds()
     yield
@@ -245,3 +246,11 @@ def test_counts_of_the_compiler():
     assert machine["compiles"] + machine["disk_hits"] >= 1
     assert f"machine code: {machine['compiles']:.0f} made in {machine['compile_ms']:.0f} ms, " in (
         str(torch.explain()))
+
+
+def test_a_loop_behind_a_short_one_is_watched_a_little_later():
+    train(8)
+    opt = train(40)
+    found = [loop for loop in torch.explain().loops if loop["rounds"] == 40]
+    assert opt is not None
+    assert found[0]["replayed"] >= 20
