@@ -39,6 +39,7 @@ class Tensor(Bound):
     _output_nr = 0  # which output of that node it is
     _requires_grad = False
     _grad: Tensor | None = None
+    _added_to = False  # compiled rounds may add to `_grad`; see run/sums.py
     _base: Tensor | None = None  # the tensor it is a view of
     _origin: Any = None  # the base's node when this view's own node was made
     _hooks: Any = None
@@ -241,6 +242,8 @@ class Tensor(Bound):
                 warnings.warn(NON_LEAF_GRAD, UserWarning, stacklevel=2)
             if owed:
                 hand_out_gradients(self)
+        elif self._added_to:
+            hand_out_gradients(self)
         return self._grad
 
     @grad.setter

@@ -11,7 +11,7 @@ from kkori.autograd.graph import _Handle
 from kkori.autograd.mode import after_backward, switch
 from kkori.core import errors
 from kkori.core.meta import MetaArray
-from kkori.core.promise import settle
+from kkori.core.promise import model_of, settle
 from kkori.tensor import Tensor, wrap
 
 __all__ = ["backward", "grad"]
@@ -100,7 +100,7 @@ def _answer(number: int, goal: Tensor, value: Any, allow_unused: Any, materializ
     if value is not None:
         return value
     if materialize:
-        return wrap(np.zeros_like(goal._array))
+        return wrap(np.zeros_like(model_of(goal._array)))
     if not allow_unused:
         raise RuntimeError(errors.message(
             f"The differentiated Tensor at index {number} appears to not have been used in the "

@@ -187,6 +187,9 @@ def accumulate(leaf: Tensor, value: Tensor, keep: bool = False) -> None:
             switch.tape.gradient(leaf, value, True)
     elif switch.on:
         leaf._grad = old + value
+    elif switch.tape is not None:
+        switch.tape.gradient(leaf, value, False)
+        switch.tape.now(old.add_, (value,))
     else:
         old.add_(value)
     if hooks is not None:
@@ -236,18 +239,24 @@ def grad_of(roots: Any, grads: Any, keep_graph: bool, create_graph: bool,
             inputs: Any) -> list[Tensor | None]:
     """The gradients of `roots` for `inputs`; None where there is no way to them."""
     tape = switch.tape
-    if tape is not None:
-        tape.in_place()  # the program looks at gradients of its own
-        return tape.now(grad_of, (roots, grads, keep_graph, create_graph, inputs))
+    if tape is not None and tape.inside is None:
+        found: list[Tensor | None] = tape.gradients(grad_of, roots, grads, keep_graph,
+                                                    create_graph, inputs)
+        return found
     for root in roots:
         settle(root)
     outer, switch.on = switch.on, create_graph
     try:
         wanted, captures = _towards(roots, inputs)
         walk = walk_from(roots, grads, keep_graph, wanted, captures)
-        return [_result_for(tensor, walk) for tensor in inputs]
+        results = [_result_for(tensor, walk) for tensor in inputs]
     finally:
         switch.on = outer
+    for value in results:
+        if not create_graph and value is not None and value._base is not None and not any(
+                value is given for given in grads):
+            value._base = value._storage = None  # gradient rules may take views, or not
+    return results
 
 
 def _result_for(tensor: Tensor, walk: Walk) -> Tensor | None:

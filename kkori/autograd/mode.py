@@ -32,7 +32,7 @@ def hand_out_gradients(leaves: Any = ()) -> None:
     here = threading.get_ident()
     for tape in list(owed):
         if tape.thread == here:
-            tape.hand_out()
+            tape.hand_out(leaves)
         elif leaves and tape.owes_any(leaves):
             tape.flush()
             tape.hand_out()

@@ -15,6 +15,7 @@ from kkori.core import errors, meta
 from kkori.core.dtype import dtype
 from kkori.core.layout import preserve_format, strided
 from kkori.core.meta import MetaArray
+from kkori.core.promise import model_of
 from kkori.core.promotion import cast
 from kkori.core.size import contiguous_strides
 from kkori.core.storage import taken_from_numpy
@@ -417,7 +418,7 @@ def like(input: Tensor, value: Any, row: Any, place: Any, requires_grad: bool,
     elif isinstance(array, MetaArray):
         found = np.zeros(array.shape, kind)
     else:
-        found = np.zeros_like(array, kind, "K" if order is preserve_format else "C", False)
+        found = np.zeros_like(model_of(array), kind, "K" if order is preserve_format else "C", False)
     if value:
         found[...] = value
     tensor = wrap(found)

@@ -75,7 +75,7 @@ class Entry:
     __slots__ = ("kind", "row", "call", "patterns", "mode", "slots", "promises", "stubs",
                  "ops", "calls", "ends", "parent", "externals", "slot_count", "layouts", "inner",
                  "leaves", "depth", "misses", "runner", "several", "view", "looks", "go", "tries",
-                 "implicit", "finishes", "__weakref__")
+                 "implicit", "finishes", "walk", "sums", "__weakref__")
 
     def __init__(self, kind: str, parent: Entry | None) -> None:
         self.kind = kind
@@ -98,6 +98,8 @@ class Entry:
         self.stubs: list[Any] = []
         self.inner: list[Any] = []  # of backward(): the operations inside
         self.leaves: list[tuple[int, int]] = []  # of backward(): (external leaf, slot of its grad)
+        self.sums: list[tuple[int, int]] = []  # the same for leaves that had a gradient before
+        self.walk: Any = None  # of torch.autograd.grad(); see run/gradients.py
         self.slot_count = parent.slot_count if parent else 0
         self.externals = parent.externals if parent else 0
         self.layouts: list[Layout] = []  # of the externals that appear here first
@@ -127,7 +129,7 @@ class Entry:
             stack.extend(entry.children)
             entry.finishes = ()
             entry.ops, entry.calls, entry.ends = [], [], []
-            entry.go = entry.runner = None
+            entry.go = entry.runner = entry.walk = None
 
     def endings(self) -> list[Entry]:
         """The ends of rounds behind here that can be run."""

@@ -28,7 +28,8 @@ _alone: dict[str, int] = {}  # what CPython counts for a tensor, and a promise, 
 def write(tape: Any, update: Any, here: Any, held: Any, runner: Any) -> Any:
     """``finish(tape, optimizer)``: True where it has ended a round like this one, or None; None
     where rounds like this one need more than straight lines."""
-    if here[0] is not update.only_backward or here[1] or not simple(here, held):
+    if here[0] is not update.only_backward or here[1] or not simple(here, held) or any(
+            update.tails.wanted([*held[0], *[entry.slots[0] for entry, _ in held[2]]])):
         return None
     found = Finish(tape, update, held, runner)
     found.same_events(here)
@@ -188,7 +189,7 @@ class Finish:
             if slot in tails.first:
                 first, _ = tails.first[slot]
                 *_, place = template = tails.templates[first]
-                origin = self.name("ORIGIN", (tails, first, leaves))
+                origin = self.name("ORIGIN", (tails, first, leaves, None))
                 node = f"new({self.name('NODE', template[0])})"
                 self.add(f"  result{slot}._node = node{slot} = {node}",
                          f"  node{slot}.origin = {origin}", f"  node{slot}.older = {older}",

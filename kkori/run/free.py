@@ -27,13 +27,13 @@ MOST_VARIANTS = 6
 class Ending:
     """A backward() that ends a round, ready to be compiled."""
 
-    def __init__(self, end: Entry, nodes: dict[int, Any]) -> None:
+    def __init__(self, end: Entry, tape: Tape) -> None:
         from kkori.run.tails import Tails
         from kkori.run.trace import Trace
         self.trace = Trace(end)
         self.trace.program.writes += self.trace.written.items()
         self.matches = 0
-        self.tails = Tails(end.path(), nodes)
+        self.tails = Tails(end.path(), tape)
         self.compiled: dict[tuple[int, ...], Any] = {}
 
     def runner(self, live: tuple[int, ...]) -> Any:
@@ -97,7 +97,8 @@ class FreeTape(Tape):
         if not (self.recording or keep or create or inputs) and (
                 inspect_results[0] is None and self.copies_are_true()):
             for entry in self.here[0].ends:
-                if entry.go(self, (*roots, *grads)) and self.run_round(entry):
+                if entry.kind == "backward" and entry.go(self, (*roots, *grads)) and (
+                        self.run_round(entry)):
                     return
         if not self.recording and self.here is not self.start:
             self.miss()
@@ -174,7 +175,7 @@ class FreeTape(Tape):
             self.record_backward(run, roots, grads, keep, create, inputs)
             end = self.at
             if not self.broken and end.kind == "backward" and end.runner is None:
-                end.runner = Ending(end, self.nodes)
+                end.runner = Ending(end, self)
         except (Unrecordable, Unbuildable, Unupdatable) as reason:
             self.give_up(str(reason))
         finally:

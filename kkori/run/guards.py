@@ -58,15 +58,19 @@ class Guard:
         if any(kind == EXTERNAL for kind, _ in patterns) or layouts:
             self.lines.append("  bound = tape.bound")
         for k, (kind, data) in enumerate(patterns):
-            if kind == SLOT:
-                self.slot(f"a{k}", data)
-            elif kind == EXTERNAL and data[0] >= first and data[1] is not None:
-                self.external(f"a{k}", data[0], layouts[data[0] - first])
-            elif kind == EXTERNAL:
-                here = self.name("N", data[0])
-                self.check(f"a{k} is not bound[{here}] and not tape.copied({here}, a{k})")
-            else:
-                self.constant(f"a{k}", kind, data)
+            self.argument(f"a{k}", kind, data, layouts, first)
+
+    def argument(self, arg: str, kind: int, data: Any, layouts: list[Layout], first: int) -> None:
+        """Compare one argument."""
+        if kind == SLOT:
+            self.slot(arg, data)
+        elif kind == EXTERNAL and data[0] >= first and data[1] is not None:
+            self.external(arg, data[0], layouts[data[0] - first])
+        elif kind == EXTERNAL:
+            here = self.name("N", data[0])
+            self.check(f"{arg} is not bound[{here}] and not tape.copied({here}, {arg})")
+        else:
+            self.constant(arg, kind, data)
 
     def slot(self, arg: str, promise: type[Promise]) -> None:
         """A result of an earlier event of this round: every one has a class of its own."""

@@ -141,7 +141,10 @@ _alone = [0, 0]
 
 def still_held(here: Any, tails: Any) -> Any:
     """What somebody still holds of a round, the newest first: slots, their tensors, and the events
-    that made views. None if one of them needs a tail that a replayed round cannot give."""
+    that made views. None if one of them needs a tail that a replayed round cannot give.
+
+    Behind the slots of the tensors are those of values that their tails hold.
+    """
     slots: list[int] = []
     found: list[Tensor] = []
     by_tensor, by_promise = _alone
@@ -160,6 +163,8 @@ def still_held(here: Any, tails: Any) -> Any:
                 slots.append(slot)
                 found.append(tensor)
             k += 1
+    if tails.needs:
+        slots += tails.more(slots)
     return slots, found, ()
 
 
@@ -193,6 +198,8 @@ def held_among_views(here: Any, tails: Any) -> Any:
         if tensors and of_slot:
             base = id(tensors[0]._base)
             bases[base] = bases.get(base, 0) + len(tensors)
+    if tails.needs:
+        slots += tails.more([*slots, *[slot for entry, _ in views for slot in entry.slots]])
     return slots, found, views[::-1]
 
 
@@ -209,11 +216,12 @@ def fulfil(held: Any, outputs: list[Any], tails: Any, tape: Tape) -> None:
             array = laid_out(array, promised.strides)
         promised.array, promised.tape = array, None
         tensor._array = array
-    kept = dict(zip(slots, found, strict=True))
+    kept = dict(zip(slots, found, strict=False))
+    more = dict(zip(slots[len(found):], outputs[len(found):], strict=False))
     for entry, tensors in views:  # the oldest first
         keep_views(tape, entry, tensors, kept)
         kept.update(zip(entry.slots, tensors, strict=True))
-    tails.hang(sorted(kept.items(), reverse=True), tape)
+    tails.hang(sorted(kept.items(), reverse=True), tape, more)
     for _, tensors in views:
         for tensor in tensors:
             if tensor._base is not None and tensor._base._node is not None:
@@ -246,6 +254,7 @@ def keep_views(tape: Tape, entry: Entry, tensors: list[Tensor], kept: dict[int, 
 
 class _Nothing:
     first: dict[int, Any] = {}
+    needs: dict[int, Any] = {}
 
 
 def _calibrate() -> None:

@@ -136,7 +136,7 @@ class Recording:
         """A new event behind the last one."""
         if self.grown is None:
             self.grown = self.at, entry
-        if entry.kind != "step":
+        if entry.kind != "step" and entry.go is None:
             entry.go = guards.later(entry, GUARDS[entry.kind])
         self.at.add(entry)
         self.at = entry
@@ -224,7 +224,8 @@ class Recording:
             kind = promise_class(tensor._array, slot, tensor._requires_grad)
             entry.promises.append(kind)
             entry.stubs.append(stub_of(row, tensor) if tensor._requires_grad else None)
-        if tensors and tensors[0]._base is not None and self.inside is None:
+        if tensors and tensors[0]._base is not None and (
+                self.inside is None or self.inside.kind == "grad"):
             self.note_view(entry)
         self.note(entry.promises, tensors)
 
@@ -237,7 +238,9 @@ class Recording:
             entry.view = SLOT, data.slot
             return
         entry.view = EXTERNAL, data[0]
-        layouts = [layout for event in (*self.at.path(), entry) for layout in event.layouts]
+        layouts = [layout for event in (
+            *self.at.path(), *[self.inside] * (self.inside is not None), entry)
+            for layout in event.layouts]
         layouts[data[0]].viewed = True
 
     def note(self, promises: Any, tensors: Any) -> None:
@@ -285,7 +288,7 @@ class Recording:
         same = next((child for child in self.at.ends if child.kind == "backward"
                      and (child.implicit is None) is (entry.implicit is None)
                      and alike(child.patterns, entry.patterns)
-                     and child.leaves == entry.leaves), None)
+                     and child.leaves == entry.leaves and child.sums == entry.sums), None)
         if same is not None:
             self.at = same
             leaves = self.leaves_by_number()
@@ -297,18 +300,24 @@ class Recording:
         return {number: held() for held, number in self.external_of.values()}
 
     def gradient(self, leaf: Tensor, value: Tensor, fresh: bool) -> None:
-        """While recording: `value` was put into ``leaf.grad`` (`fresh`), or added to it."""
+        """While recording: `value` was put into ``leaf.grad`` (`fresh`), or will be added to it."""
         entry = self.inside
         if entry is None or self.broken:
             return
         try:
-            if not fresh or leaf._hooks is not None and any(leaf._hooks):
-                raise Unrecordable("gradients are accumulated over rounds, or hooked")
+            if leaf._hooks is not None and any(leaf._hooks):
+                raise Unrecordable("gradients with hooks")
             source = self.recorded(value._array)
             number = self.number_of(leaf)
             if source is None or number is None:
                 raise Unrecordable("a gradient that no operation of the round made")
             assert leaf._grad is not None
+            if not fresh:
+                if not self.may_hold or self.recorded(leaf._grad._array) is not None:
+                    raise Unrecordable("gradients are added up within a round")
+                leaf._added_to = True
+                entry.sums.append((number, source.slot))
+                return
             entry.leaves.append((number, source.slot))
             slot = entry.slot_count
             entry.slot_count += 1

@@ -28,11 +28,12 @@ from kkori.autograd.mode import owed, switch
 from kkori.core.promise import Promise
 from kkori.core.storage import root_of
 from kkori.core.threads import undisturbed
-from kkori.run import writes
+from kkori.run import gradients, writes
 from kkori.run.entry import AWAY, EXTERNAL, LEFT, SLOT, Entry
 from kkori.run.guards import GUARD
 from kkori.run.notes import Notes
 from kkori.run.record import Recording, apart, holds_tensors
+from kkori.run.sums import is_alone
 from kkori.tensor import Tensor, wrap
 
 __all__ = ["Entry", "Tape"]
@@ -242,6 +243,8 @@ class Tape(Recording):
             leaf = bound[number]
             if leaf._grad is not None or leaf._hooks is not None and any(leaf._hooks):
                 return False
+        if entry.sums and not all(is_alone(bound[number]) for number, _ in entry.sums):
+            return False
         return inspect_results[0] is None and (not self.originals or self.copies_are_true())
 
     def backward(self, run: Any, roots: Any, grads: Any, keep: bool, create: bool,
@@ -262,10 +265,13 @@ class Tape(Recording):
         else:
             self.now(run, (roots, grads, keep, create, inputs))
 
-    def hand_out(self) -> None:
-        """Put the gradients where programs find them: somebody looks, or may."""
+    def hand_out(self, leaves: Any = ()) -> None:
+        """Put the gradients where programs find them: somebody looks, or may, at those of `leaves`.
+        """
         if self.owes is not None:
             self.hand_out_computed()
+        if any(leaf._added_to for leaf in leaves) and any(entry.sums for entry, _ in self.pending):
+            self.flush()
         if not self.due:
             return
         with self.lock:
@@ -303,6 +309,11 @@ class Tape(Recording):
         tensors += found
         for (number, _), tensor in zip(entry.leaves, tensors, strict=True):
             self.bound[number]._grad = tensor
+
+    def gradients(self, run: Any, roots: Any, grads: Any, keep: bool, create: bool,
+                  goals: Any) -> Any:
+        """``torch.autograd.grad()``: see run/gradients.py."""
+        return gradients.call(self, run, roots, grads, keep, create, goals)
 
     # Writing in place.
 
@@ -413,15 +424,19 @@ class Tape(Recording):
             tensors = redo_backward(entry, args, tensors, bound)
             values.update(zip(entry.promises, tensors, strict=True))
             return tensors
+        if entry.kind == "grad":
+            gradients.redo(entry, args, values)
+            return ()
         switch.on = entry.mode
         if entry.kind == "write":
             return writes.redo(entry, args, values)
-        found = entry.call(*args)
+        found = values.pop(entry) if entry in values else entry.call(*args)
         found = found if entry.several else (found,)
         tensors = tensors or found
         for kind, tensor, real in zip(entry.promises, tensors, found, strict=True):
             if tensor is not real:
                 become(tensor, real)
+                gradients.rebase(tensor, real, values)
             values[kind] = tensor
         return tensors
 

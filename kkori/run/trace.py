@@ -34,7 +34,7 @@ class Trace:
             if entry.kind == "write":
                 self.write(entry)
                 continue
-            for inner in (entry.inner if entry.kind == "backward" else [entry]):
+            for inner in ([entry] if entry.kind == "op" else entry.inner):
                 args = tuple(reference(pattern) for pattern in inner.patterns)
                 results = tuple(Spec(kind.shape, (), kind.dtype.str[1:])
                                 for kind in inner.promises)

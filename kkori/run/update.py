@@ -17,10 +17,11 @@ from kkori.core.storage import is_shared_with_numpy, root_of
 from kkori.core.threads import undisturbed
 from kkori.run.finish import write
 from kkori.run.memory import release
+from kkori.run.sums import Versions
 from kkori.run.symbols import Formula, Probe, Symbol, function_of
 from kkori.run.tails import Tails
 from kkori.run.trace import Trace, Unbuildable, Unupdatable
-from kkori.tensor import Tensor
+from kkori.tensor import Tensor, wrap
 
 __all__ = ["Update"]
 
@@ -157,6 +158,7 @@ class Update:
             self.add_group(optimizer, group, tape)
         if not self.groups:
             raise Unupdatable("a step that changes nothing")
+        self.add_sums(tape)
         if type(optimizer)._update_group is not plain_update():
             raise Unupdatable("a step of its own kind")
         if any(place in self.trace.written for place in self.written):
@@ -166,7 +168,7 @@ class Update:
         self.program.numbers = self.number
         self.program.stores = self.counters
         self.matches = 0
-        self.tails = Tails(self.path, tape.nodes)
+        self.tails = Tails(self.path, tape)
         self.is_same = self.check_of_identity()
         leaves = {id(tape.leaves_by_number()[number]) for entry in self.path
                   for number, _ in entry.leaves}
@@ -270,6 +272,16 @@ class Update:
             self.done.append((name, new.place))
         return [input for _, input in sorted(counters)]
 
+    def add_sums(self, tape: Any) -> None:
+        """Add gradients to those of earlier rounds; see run/sums.py."""
+        self.sums: list[tuple[int, Any, Any]] = []
+        for number, slot in [pair for entry in self.path for pair in entry.sums]:
+            leaf = tape.leaves_by_number()[number]
+            array, self.done = leaf._grad._array, []
+            place = self.state_input(wrap(array))
+            self.write(place, Symbol(("input", place), self, -1) + Symbol(("slot", slot), self, -2))
+            self.sums.append((number, leaf.__dict__, array))
+
     def state_input(self, tensor: Tensor) -> int:
         from kkori.codegen.program import Spec
         array = tensor._array
@@ -307,6 +319,9 @@ class Update:
             parts.append(f"bound[{self.place_of[id(param)]}] is p{k}")
             parts.append(f"state[p{k}] is q{k} and len(q{k}) == {len(state)}" if state
                          else f"not state.get(p{k})")
+        for k, (number, place, array) in enumerate(self.sums):
+            names.update({f"d{k}": place, f"b{k}": array})
+            parts.append(f"bound[{number}].__dict__ is d{k} and d{k}['_grad']._array is b{k}")
         for k, group in enumerate(self.groups):
             names[f"l{k}"] = group.params = group.group["params"]
             parts.append(f"len(l{k}) == {len(group.params)}")
@@ -418,7 +433,8 @@ class Update:
                 return False
         self.verified = list(arrays)
         changing = [tensor for group in self.groups for tensor in group.members] + self.extra
-        self.storages = [tensor.shared_storage() for tensor in changing]
+        self.storages: list[Any] = [tensor.shared_storage() for tensor in changing]
+        self.storages += [Versions(place) for _, place, _ in self.sums]
         return True
 
     @property
