@@ -158,7 +158,7 @@ def in_guard(found: Guard, entry: Entry) -> None:
 def promise_in_guard(found: Guard, entry: Entry) -> None:
     kind = entry.promises[0]
     here = found.name("N", kind.written)
-    found.lines.append(f" promise(tape, {here}, {found.name('K', kind)}, bound[{here}])")
+    found.lines.append(f" promise(tape, {here}, {found.name('K', kind)}, tape.bound[{here}])")
 
 
 def has_one_name(tape: Any, number: int, kind: Any) -> bool:
