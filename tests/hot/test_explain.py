@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from weakref import WeakSet
 
 import pytest
@@ -248,8 +249,11 @@ def test_counts_of_the_compiler():
         str(torch.explain()))
 
 
-def test_a_loop_behind_a_short_one_is_watched_a_little_later():
+def test_a_loop_behind_a_short_one_is_watched_a_little_later(monkeypatch):
+    monkeypatch.setattr(loops, "PATIENCE", 5)  # as programs have it
     train(8)
+    gc.collect()
+    assert loops._state["caution"] == 2
     opt = train(40)
     found = [loop for loop in torch.explain().loops if loop["rounds"] == 40]
     assert opt is not None
