@@ -18,7 +18,7 @@ from kkori.autograd.mode import switch
 from kkori.codegen.assemble import assembly
 from kkori.codegen.compiler import passes
 from kkori.codegen.target import named
-from kkori.run import finish, guards, hot, record
+from kkori.run import finish, guards, hot, loops, record
 from kkori.run.explain import Explanation, loop_facts
 
 TARGET = "avx512"  # by its description: the text is the same on every machine
@@ -72,7 +72,8 @@ def watched() -> Iterator[dict[str, str]]:
         found["finish" if text.startswith("def finish") else names[-1]] = text
         return code_of(text)
 
-    before, tapes = hot.enabled(), switch.tape
+    before, tape, caution = hot.enabled(), switch.tape, loops._state["caution"]
+    loops._state["caution"] = 1
     hot.set_enabled(True)
     record.GUARDS = {**kinds, "op": guard}
     guards.code_of = finish.code_of = note  # type: ignore[assignment]
@@ -82,7 +83,7 @@ def watched() -> Iterator[dict[str, str]]:
         record.GUARDS = kinds
         guards.code_of = finish.code_of = code_of
         hot.set_enabled(before)
-        switch.tape = tapes
+        switch.tape, loops._state["caution"] = tape, caution
 
 
 def plan(schedule: Any) -> str:
