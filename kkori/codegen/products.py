@@ -6,8 +6,10 @@ Large products with no small side are called from Python, between drivers (`matm
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
+from kkori.codegen.blueprint import WORK_TO_SHARE
 from kkori.codegen.emit import Emitted
 from kkori.codegen.graph import Value
 from kkori.codegen.matmul_kernels import emit
@@ -21,6 +23,7 @@ from kkori.core.size import contiguous_strides
 
 __all__ = ["Factor", "emit_product", "factor_of", "is_own"]
 
+KERNELS = 64  # texts that are kept for the next program
 SMALL_SIDE = 256  # up to here it pays to divide only the rows among threads
 
 
@@ -63,16 +66,25 @@ def emit_product(name: str, value: Value, buffers: Buffers, target: Target,
     left, right = (factor_of(arg, buffers) for arg in value.args)
     (m, k), n = value.args[0].shape, value.shape[1]
     assert left is not None and right is not None, value
-    scalar = LLVM_TYPES[value.dtype]
-    product = Product(scalar, None, n, k, left.transposed, right.transposed)
-    module = Module(target)
-    rows = f"rows.{'t' if left.transposed else 'n'}{'t' if right.transposed else 'n'}.{n}.{k}." + (
-        value.dtype)  # products of one kind share it
-    emit(module, rows, product)
-    scratch = scratch_step(product, target, k)
+    shared = m * n * k >= WORK_TO_SHARE * target.lanes("float")
+    rows, parts, scratch = kernel(Product(LLVM_TYPES[value.dtype], None if shared else m, n, k,
+                                          left.transposed, right.transposed), target)
     places = [buffers.places[part] for part in (left.array, right.array, value)] + [place]
     text = around(name, rows, places, scratch, (n, k, left.stride, right.stride, n))
-    return Emitted(name, text, m, min(16, m), m * n * k, True), module.parts(), scratch
+    return Emitted(name, text, m, min(16, m), m * n * k, True), parts, scratch
+
+
+@functools.lru_cache(maxsize=KERNELS)
+def kernel(product: Product, target: Target) -> tuple[str, dict[str, str], int]:
+    """The function that all products of one kind share: its name, its text with what it needs,
+    and its bytes of scratch memory a thread."""
+    letters = "".join("nt"[turned] for turned in (product.transpose_a, product.transpose_b))
+    sizes = ".".join("m" if size is None else str(size)
+                     for size in (product.m, product.n, product.k))
+    name, module = f"rows.{letters}.{sizes}.{product.scalar}", Module(target)
+    emit(module, name, product)
+    assert product.k is not None
+    return name, module.parts(), scratch_step(product, target, product.k)
 
 
 def around(name: str, rows: str, places: list[int], scratch: int, sizes: tuple[int, ...]) -> str:
