@@ -208,8 +208,8 @@ class Finish:
             self.add("  for storage in UPDATE.storages: storage.version += 1")
         else:
             self.add("  UPDATE.counted(numbers)")
-        self.add("  tape.bound = EMPTY[:]", "  tape.due = False", "  tape.here = START",
-                 "  if tape.next is not None: tape.next(tape)",
+        self.add("  tape.bound = EMPTY[:]", "  tape.due = False", "  tape.first = None",
+                 "  tape.here = START", "  if tape.next is not None: tape.next(tape)",
                  " except BaseException:",
                  "  UPDATE.finish_later(tape, RUNNER, before, numbers, SLOTS, VIEWS)", "  raise",
                  " return True")

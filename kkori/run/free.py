@@ -106,8 +106,9 @@ class FreeTape(Tape):
             self.record_end(run, roots, grads, keep, create, inputs)
             return
         self.now(run, (roots, grads, keep, create, inputs))
+        first = self.first
         self.start_round()
-        self.missed()
+        self.missed(first)
         self.begin()
 
     def promise_gradients(self, entry: Entry, root: Tensor) -> bool:

@@ -177,9 +177,10 @@ def after_step(optimizer: Any) -> None:
     if tape is not None and tape.recording:
         finish_recording(loop, tape, optimizer)
     elif tape is not None and switch.tape is tape:
+        first = tape.first
         tape.start_round()
         if not tape.waited:
-            tape.missed()
+            tape.missed(first)
     if tape is not None:
         tape.waited = False
     follow(loop)

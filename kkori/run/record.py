@@ -52,6 +52,7 @@ class Recording:
     notes: Notes
     most_externals: int
     recording = False
+    leaves_data_out = False  # rounds cut their own part out of the data: it comes from outside
 
     def compilable(self, name: str) -> bool:
         """Whether a row can be part of a compiled round."""
@@ -61,6 +62,9 @@ class Recording:
         raise NotImplementedError
 
     def now(self, call: Any, args: Any) -> Any:
+        raise NotImplementedError
+
+    def leave_data_out(self) -> None:
         raise NotImplementedError
 
     def forget(self) -> None:
@@ -103,6 +107,7 @@ class Recording:
                 for number in self.added:
                     del self.external_of[number]
                 if not self.is_aside(row, args, found):
+                    self.leave_data_out()  # next time: it may be that which is in the way
                     self.give_up(str(reason), row)
             except BaseException:  # Ctrl-C: what is noted down may be a half
                 self.give_up("interrupted")
@@ -116,6 +121,12 @@ class Recording:
         tensors = [arg for arg in args if isinstance(arg, Tensor)]
         return apart(row, args) or not any(self.recorded(one._array) for one in tensors) and (
             not any(one._requires_grad for one in tensors))
+
+    def is_part_of_data(self, row: Any, args: Any) -> bool:
+        """Whether an operation cuts something out of tensors that the round has not made."""
+        tensors = [arg for arg in args if isinstance(arg, Tensor)]
+        return bool(row.view) and not any(
+            one._requires_grad or self.recorded(one._array) is not None for one in tensors)
 
     def give_up(self, reason: str, row: Any = None) -> None:
         """This round cannot be recorded: forget it."""
@@ -148,6 +159,8 @@ class Recording:
         entry = Entry("op", self.inside or self.at)
         if self.inside is not None:
             entry.slot_count, entry.externals = self.inside.slot_count, self.inside.externals
+        if self.leaves_data_out and self.inside is None and self.is_part_of_data(row, args):
+            raise Unrecordable("a part of the data")
         if not self.compilable(row.name):
             raise Unrecordable(f"{row.name} has no loop rule yet")
         entry.row, entry.call, entry.mode = row, call, switch.on

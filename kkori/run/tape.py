@@ -29,7 +29,7 @@ from kkori.core.promise import Promise
 from kkori.core.storage import root_of
 from kkori.core.threads import undisturbed
 from kkori.run import gradients, writes
-from kkori.run.entry import AWAY, EXTERNAL, LEFT, SLOT, Entry
+from kkori.run.entry import AWAY, EXTERNAL, LEFT, PLAIN, SLOT, Entry
 from kkori.run.guards import GUARD
 from kkori.run.notes import Notes
 from kkori.run.record import Recording, apart, holds_tensors
@@ -40,6 +40,7 @@ __all__ = ["Entry", "Tape"]
 
 _new = object.__new__
 MISSES = (1, 2, 4, 8, 32, 128)  # after which a place where rounds differ is recorded
+MOST_CUTS = 2  # pieces of data with which rounds begin, each recorded as a case of its own
 
 
 class Tape(Recording):
@@ -65,6 +66,8 @@ class Tape(Recording):
         self.last: Any = None  # the update that was run last
         self.owes: Any = None  # gradients of the last round that nobody has asked for
         self.due = False  # whether this round has promised gradients that nobody has asked for
+        self.beginnings: dict[Any, int] = {}  # how often rounds that were not replayed began so
+        self.awaited: Any = None  # a round that begins with this is to be recorded
         self.start_round()
 
     def start_round(self) -> None:
@@ -79,6 +82,7 @@ class Tape(Recording):
     def reset(self) -> None:
         """Nothing is pending."""
         self.here = self.start
+        self.first: Any = None  # operation of the round that no known round begins with
         self.due = False
         self.bound: list[Any] = [None] * self.most_externals
         self.originals: dict[int, Any] = {}  # number: external, and its copy in `bound`
@@ -145,8 +149,20 @@ class Tape(Recording):
                     found = entry.go(self, args)
                     if found is not None:
                         return found
+        elif self.first is None and self.here is self.start and self.is_awaited(row, args):
+            self.begin_recording()
+            return self.record(call, row, args)
         self.asides += 1
         return self.now(call, args)
+
+    def is_awaited(self, row: Any, args: Any) -> bool:
+        """Whether a round that begins with this operation, as no known one does, is to be
+        recorded."""
+        self.first = key = row.name, tuple(map(from_afar, args)), bool(row.view)
+        if key != self.awaited or not self.may_record:
+            return False
+        self.awaited = None
+        return True
 
     def aside(self, row: Any, args: Any) -> Any:
         """The arguments with which an operation that is no part of the round can run now, with
@@ -212,12 +228,30 @@ class Tape(Recording):
         if entry.misses in MISSES and entry is not LEFT and not copies:
             self.record_on(entry, found, bound[:entry.externals])
 
-    def missed(self) -> None:
-        """A round did not end as a replayed one; now and then the next is recorded for that."""
+    def leave_data_out(self) -> None:
+        """From now on no round begins with what it cuts out of the data."""
+        self.leaves_data_out = True
+        self.beginnings.clear()
+        for entry in filter(is_cut, self.root.ops):
+            self.root.remove(entry)
+            self.counts["rounds"] += sum(end.runner.rounds() for end in entry.endings()
+                                         if hasattr(end.runner, "rounds"))
+
+    def missed(self, first: Any) -> None:
+        """A round that began with the operation `first` did not end as a replayed one; now and
+        then one that begins like it, or else the next, is recorded for that."""
         self.root.misses += 1
-        if self.root.misses in MISSES and self.may_record:
-            self.recording = True
-            self.here = AWAY
+        count = self.root.misses
+        if first:
+            self.beginnings[first] = count = self.beginnings.get(first, 0) + 1
+            if sum(is_view for _, _, is_view in self.beginnings) >= MOST_CUTS:
+                self.leave_data_out()
+                first = None
+        if count in MISSES and self.may_record:
+            if first and count == 1:
+                self.awaited = first
+            else:
+                self.recording, self.here = True, AWAY
 
     # backward().
 
@@ -391,10 +425,14 @@ class Tape(Recording):
             if pending:
                 self.counts["flushed"] += 1
                 self.notes.flushed()
+                if all(is_cut(entry) for entry, _ in pending):
+                    self.leave_data_out()
                 found = self.redo_all(pending)
                 for tensor, copy in self.originals.values():
                     copy.__dict__.update(tensor.__dict__)  # from now on it is the same memory
+            first = False if pending else self.first
             self.reset()
+            self.first = first
         return found
 
     def redo_all(self, pending: list[tuple[Entry, Any]]) -> list[tuple[Entry, Any]]:
@@ -527,6 +565,20 @@ def unrolled(here: Any) -> list[tuple[Entry, Any]]:
             inner = inner.parent
         here = before
     return found[::-1]
+
+
+def is_cut(entry: Entry) -> bool:
+    """Whether an event shows a part of data, which has no gradient, and does nothing else."""
+    return entry.view is not None and entry.view[0] == EXTERNAL and not entry.promises[0].needs
+
+
+def from_afar(arg: Any) -> Any:
+    """What an argument looks like, without a look at any number in it."""
+    if isinstance(arg, Tensor):
+        return arg._array.shape, arg._requires_grad
+    if arg.__class__ in (tuple, list):
+        return tuple(map(from_afar, arg))
+    return str(arg) if arg.__class__ in (*PLAIN, slice) else arg.__class__
 
 
 def tensor_in(here: Any, slot: int) -> Tensor:
