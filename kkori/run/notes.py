@@ -161,7 +161,8 @@ def wrong_end(tape: Any) -> str:
     if not runners:
         return f"{kind}(), where {expected(tape.here[0])} was recorded"
     if kind == "backward":
-        return "backward() with other options, hooks or gradients than were recorded"
+        waits = "" if tape.may_hold else "a round that is not compiled yet, or "
+        return f"{waits}backward() with other options, hooks or gradients than were recorded"
     optimizer = runners[-1].optimizer()
     return f"step(): {wrong_step(tape, runners[-1], optimizer)}"
 
