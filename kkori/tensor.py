@@ -140,7 +140,9 @@ class Tensor(Bound):
     def _version(self) -> int:
         if self._base is not None:
             settle(self)
-        return self._storage.version if self._storage is not None else 0
+        if self._storage is None:
+            return getattr(self._array, "version", 0)  # of a promise
+        return self._storage.version
 
     is_sparse = is_quantized = is_mkldnn = is_nested = is_cuda = is_mps = is_xpu = False
     is_sparse_csr = is_xla = is_ipu = is_vulkan = is_maia = is_mtia = False

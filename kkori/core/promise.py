@@ -44,6 +44,7 @@ class Promise:
     slot = -1
     needs = False  # whether its tensor requires gradients
     written = checked = -1  # which external of the round its tensor is; see run/writes.py
+    version = 0  # how often its tensor, if that is a result, has been written to in place
     flags: Any = None
     __array_priority__ = 2000
 

@@ -17,7 +17,7 @@ from weakref import WeakKeyDictionary, ref
 from kkori.core.promise import Promise
 from kkori.run.entry import CONSTANT, EXTERNAL, SLOT, Entry, Unrecordable, check_constant
 from kkori.run.guards import Guard
-from kkori.run.writes import in_guard, promise_in_guard, tally
+from kkori.run.writes import in_guard, is_of_result, promise_in_guard, tally
 from kkori.tensor import Tensor
 
 __all__ = ["Call", "changed", "learn", "watched"]
@@ -146,7 +146,8 @@ def write(tape: Any, module: Any, args: tuple[Any, ...], start: Entry, end: Entr
     path = end.after(start)
     layouts = [layout for entry in path for layout in entry.layouts]
     first = end.externals - len(layouts)
-    if any(entry.mode is not end.mode or entry.kind not in ("op", "write") for entry in path):
+    if any(entry.mode is not end.mode or entry.kind not in ("op", "write") or is_of_result(entry)
+           for entry in path):
         return None
     guard = Guard(tape, "def go(tape, args):")
     guard.check(f"tape.on is not {end.mode}")

@@ -160,8 +160,9 @@ def still_held(here: Any, tails: Any) -> Any:
                 slot = entry.slots[k]
                 if entry.stubs[k] is not None and slot not in tails.first:
                     return None
-                slots.append(slot)
-                found.append(tensor)
+                if tensor._array.slot == slot:  # else it has been written to since
+                    slots.append(slot)
+                    found.append(tensor)
             k += 1
     if tails.needs:
         slots += tails.more(slots)
@@ -188,7 +189,7 @@ def held_among_views(here: Any, tails: Any) -> Any:
             held = True
             if entry.stubs[k] is not None and slot not in tails.first:
                 return None
-            if entry.view is None:
+            if entry.view is None and tensor._array.slot == slot:
                 slots.append(slot)
                 found.append(tensor)
         if held and entry.view is not None:
@@ -216,6 +217,8 @@ def fulfil(held: Any, outputs: list[Any], tails: Any, tape: Tape) -> None:
             array = laid_out(array, promised.strides)
         promised.array, promised.tape = array, None
         tensor._array = array
+        if promised.version:
+            tensor.shared_storage().version = promised.version
     kept = dict(zip(slots, found, strict=False))
     more = dict(zip(slots[len(found):], outputs[len(found):], strict=False))
     for entry, tensors in views:  # the oldest first

@@ -246,7 +246,7 @@ class Recording:
         """The results of `entry` are views of its first argument."""
         kind, data = entry.patterns[0]
         if kind == SLOT:
-            if data.written >= 0:
+            if data.written >= 0 or data.version:
                 raise Unrecordable("a view of what is written in place")
             entry.view = SLOT, data.slot
             return

@@ -52,7 +52,8 @@ class Trace:
         from kkori.codegen.program import Step
         slot = entry.slots[0]
         self.program.steps.append(Step("clone", (reference(entry.patterns[1]),), (slot,)))
-        self.written[entry.promises[0].written] = slot
+        if entry.promises[0].written >= 0:
+            self.written[entry.promises[0].written] = slot
 
     def build(self, outputs: list[int]) -> Any:
         """The compiled program that gives the slots in `outputs`; None if there is none."""

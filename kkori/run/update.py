@@ -21,6 +21,7 @@ from kkori.run.sums import Versions
 from kkori.run.symbols import Formula, Probe, Symbol, function_of
 from kkori.run.tails import Tails
 from kkori.run.trace import Trace, Unbuildable, Unupdatable
+from kkori.run.writes import is_of_result
 from kkori.tensor import Tensor, wrap
 
 __all__ = ["Update"]
@@ -153,6 +154,8 @@ class Update:
         self.path = tape.at.path()
         self.gradients = [slot for entry in self.path if entry.kind == "backward"
                           for slot in entry.slots]
+        if any(map(is_of_result, self.path)):
+            self.gradients = []  # they have been handed out
         self.number = 0
         for group in optimizer.param_groups:
             self.add_group(optimizer, group, tape)

@@ -25,8 +25,8 @@ from kkori.run.entry import EXTERNAL, SLOT, Entry, Unrecordable, alike
 from kkori.run.guards import Guard
 from kkori.tensor import Tensor
 
-__all__ = ["alone", "apart_from_others", "expect", "give_back", "guard", "in_guard", "record",
-           "promise_in_guard", "redo", "take_back", "tally"]
+__all__ = ["alone", "apart_from_others", "expect", "give_back", "guard", "in_guard", "is_of_result",
+           "promise_in_guard", "record", "redo", "take_back", "tally"]
 
 ndarray = np.ndarray
 
@@ -76,7 +76,7 @@ def record(tape: Any, tensor: Tensor, result: Tensor) -> bool:
     tape.added = []
     try:
         entry.patterns = [tape.pattern(entry, tensor), tape.pattern(entry, result)]
-        number = number_of(entry, tensor)
+        number = number_of(tape, entry, tensor)
     except Unrecordable:
         for key in tape.added:
             del tape.external_of[key]
@@ -97,14 +97,16 @@ def fits(tensor: Tensor, result: Tensor) -> bool:
         one.shape == other.shape and one.dtype == other.dtype)
 
 
-def number_of(entry: Entry, tensor: Tensor) -> int:
-    """Which external is written to. Unrecordable where others may see its memory."""
+def number_of(tape: Any, entry: Entry, tensor: Tensor) -> int:
+    """Which external is written to; -1 for a result of the round. Unrecordable where others may
+    see its memory."""
     kind, data = entry.patterns[0]
     if kind == SLOT and data.written >= 0:
         return int(data.written)
-    if kind != EXTERNAL or not alone(tensor):
+    if not alone(tensor) or kind == SLOT and (tensor._requires_grad or any(
+            event.view == (SLOT, data.slot) for event in tape.at.path())):
         raise Unrecordable("a write in place")
-    return int(data[0])
+    return -1 if kind == SLOT else int(data[0])
 
 
 def follow(tape: Any, entry: Entry, number: int, tensor: Tensor) -> None:
@@ -116,6 +118,8 @@ def follow(tape: Any, entry: Entry, number: int, tensor: Tensor) -> None:
     else:
         kind = promise_class(tensor._array, entry.slot_count, tensor._requires_grad)
         kind.written = number
+        if number < 0:
+            kind.version = entry.patterns[0][1].version + 1
         entry.slots, entry.promises, entry.stubs = [entry.slot_count], [kind], [None]
         entry.slot_count += 1
         tape.grow(entry)
@@ -140,8 +144,13 @@ def guard(entry: Entry, tape: Any) -> Any:
     in_guard(found, entry)
     found.otherwise()
     found.lines.append(" here = tape.here")
-    promise_in_guard(found, entry)
-    found.lines.append(f" here = {found.name('E', entry)}, (), here")
+    if is_of_result(entry):
+        found.names["rename"] = rename
+        found.lines += [f" rename(tape, {found.name('K', entry.promises[0])}, args[0])",
+                        f" here = {found.name('E', entry)}, (args[0],), here"]
+    else:
+        promise_in_guard(found, entry)
+        found.lines.append(f" here = {found.name('E', entry)}, (), here")
     return found.done("True")
 
 
@@ -182,6 +191,18 @@ def promise(tape: Any, number: int, kind: Any, tensor: Tensor) -> None:
     tensor._array = array
     written.times += 1
     storage.version += 1
+
+
+def is_of_result(entry: Entry) -> bool:
+    """Whether an event is a write to a result of the round, such as a gradient."""
+    return entry.kind == "write" and entry.promises[0].written < 0
+
+
+def rename(tape: Any, kind: Any, tensor: Tensor) -> None:
+    """A result of the round is another one from now on."""
+    array = kind()
+    array.array, array.tape = None, tape
+    tensor._array = array
 
 
 def give_back(tape: Any) -> None:

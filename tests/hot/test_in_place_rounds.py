@@ -325,3 +325,67 @@ def test_rounds_without_an_optimizer(compare):
             if k % 20 == 19:
                 log(*net.buffers(), *net.parameters())
     compare(loop, 20)
+
+
+def clipped(log, clip, rounds=ROUNDS, look=None, make=torch.optim.SGD):
+    net = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1))
+    x, y = torch.randn(8, 3), torch.randn(8, 1)
+    optimizer = make(net.parameters(), lr=0.05)
+    for k in range(rounds):
+        loss = (net(x) - y).pow(2).mean()
+        loss.backward()
+        found = clip(net)
+        if look is not None:
+            look(k, net, found)
+        optimizer.step()
+        if k % 4 == 3:
+            log(*[one.grad for one in net.parameters()])
+        optimizer.zero_grad()
+    log(loss, *net.parameters())
+
+
+def scale(net):
+    for one in net.parameters():
+        one.grad.mul_(0.5)
+        one.grad.add_(0.01)
+
+
+CLIPS = {"norm": lambda net: nn.utils.clip_grad_norm_(net.parameters(), 0.1),
+         "high norm": lambda net: nn.utils.clip_grad_norm_(net.parameters(), 100.0),
+         "largest": lambda net: nn.utils.clip_grad_norm_(net.parameters(), 0.1, float("inf")),
+         "value": lambda net: nn.utils.clip_grad_value_(net.parameters(), 0.05),
+         "twice": scale,
+         "one": lambda net: net[0].weight.grad.mul_(0.1)}
+
+
+@pytest.mark.parametrize("clip", CLIPS)
+@pytest.mark.parametrize("make", [torch.optim.SGD, torch.optim.Adam])
+def test_gradients_clipped_in_place_are_replayed(compare, clip, make):
+    compare(lambda log: clipped(log, CLIPS[clip], make=make), ROUNDS - 9)
+
+
+def test_clipped_gradients_may_be_looked_at(compare):
+    def look(log, k, net, found):
+        grad = net[0].weight.grad
+        log(grad._version, grad.shape)
+        if k % 5 == 4:
+            log(found, grad)
+        if k == 13:
+            log(grad.detach(), grad.data[0], grad.numpy()[0], copy.deepcopy(net).state_dict())
+        if k == 18:
+            grad[0] = 0.0
+        if k == 22:
+            net[0].weight.grad = torch.ones(4, 3)
+    compare(lambda log: clipped(log, CLIPS["norm"], 40, lambda *args: look(log, *args)), 10)
+
+
+def test_views_of_gradients_see_what_is_written(compare):
+    def loop(log):
+        def look(k, net, found):
+            one = net[0].weight.grad
+            kept = one.view(-1), one[0], one.detach()
+            one.mul_(2)
+            if k > 12:
+                log(*kept, one._version)
+        clipped(log, CLIPS["norm"], 30, look)
+    compare(loop)
