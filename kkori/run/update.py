@@ -183,6 +183,10 @@ class Update:
         ends = [entry for entry in self.path if entry.kind == "backward"]
         self.leaves = [pair for entry in ends for pair in entry.leaves]
         self.only_backward = ends[0] if len(ends) == 1 else None
+        made = {id(tape.leaves_by_number()[number]): kind for entry in ends
+                for (number, _), kind in zip(entry.leaves, entry.promises, strict=True)}
+        self.takes_all = self.only_backward is not None and all(
+            made.get(id(param)) is self.expected.get(id(param)) for param in params)
         self.endings: dict[Any, int] = {}  # how often a round has ended in a certain way
         self.outputs: dict[tuple[int, ...], list[int]] = {}  # slots in the order they come out
 
@@ -348,7 +352,7 @@ class Update:
                 return None
         except (KeyError, IndexError):
             return None
-        if not tape.due and not self.has_gradients(groups):
+        if not (tape.due and self.takes_all) and not self.has_gradients(tape, groups):
             return None
         for param in self.outsiders:
             if param._grad is not None:
@@ -376,13 +380,21 @@ class Update:
         return not any(param._grad is not None for group in groups
                        if not any(group is one for one in mine) for param in group["params"])
 
-    def has_gradients(self, groups: Any) -> bool:
-        """Whether all parameters have the gradients that this round has promised."""
+    def has_gradients(self, tape: Any, groups: Any) -> bool:
+        """Whether all parameters have the gradients that this round has promised, or would have
+        them if somebody looked."""
+        promised: dict[int, Any] = {}
+        at = tape.here
+        while at[2] is not None:
+            entry, tensors, at = at
+            if entry.kind == "backward" and not tensors and tape.due:
+                promised.update(zip([id(tape.bound[number]) for number, _ in entry.leaves],
+                                    entry.promises, strict=True))
         for group in groups:
             for param in group["params"]:
                 grad = param._grad
-                if (None if grad is None else grad._array.__class__) is not self.expected.get(
-                        id(param)):
+                kind = promised.get(id(param)) if grad is None else grad._array.__class__
+                if kind is not self.expected.get(id(param)):
                     return False
         return True
 

@@ -639,6 +639,31 @@ loss.backward()
 opt.step()
 opt.zero_grad()
 """,
+    "a gradient is taken away before the step of one round": """
+loss = (net(x) - y).pow(2).mean()
+opt.zero_grad()
+loss.backward()
+if k == 6:
+    w.grad = None
+opt.step()
+""",
+    "a gradient is replaced before the step of one round": """
+h = net(x)
+opt.zero_grad()
+(h - y).pow(2).mean().backward()
+if k in (3, 6):
+    v.grad = h.detach().sum(0)
+opt.step()
+""",
+    "a gradient is taken away between two steps backward": """
+h, z = net(x), net(x * 2)
+opt.zero_grad()
+(h - y).pow(2).mean().backward()
+if 3 <= k < 6:
+    w.grad = None
+(v * v).sum().backward() if k < 20 else v.sum().backward()
+opt.step()
+""",
     "finalizers": """
 h = net(x)
 weakref.finalize(h, log, "gone", k)
