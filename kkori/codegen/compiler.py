@@ -13,7 +13,7 @@ from typing import NamedTuple
 from kkori.codegen import blueprint
 from kkori.codegen.assemble import object_code
 from kkori.codegen.blueprint import Array, Blueprint
-from kkori.codegen.emit import Unsupported
+from kkori.codegen.emit import Unsupported, has_form
 from kkori.codegen.graph import Graph, Value, check
 from kkori.codegen.lowering import Program, lower
 from kkori.codegen.native import Native
@@ -71,6 +71,8 @@ def passes_once(program: Program, graph: Graph, target: Target) -> Compiled | No
                     lambda call: not is_own(call, buffers))
     settle(goals.writes, schedule, graph, buffers)
     place(schedule, buffers)
+    if not all(has_form(nest, schedule.stored, buffers) for nest in schedule.nests):
+        raise Unsupported("a sum along axes that are not like one")  # before anything is written
     native = Native(program, schedule, goals.doubts, buffers, target)
     return Compiled(graph, goals, schedule, buffers, native)
 

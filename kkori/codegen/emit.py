@@ -23,7 +23,7 @@ from kkori.codegen.schedule import COST, FEW, Address, Nest, outer_address, own_
 from kkori.codegen.target import Target
 from kkori.codegen.writer import Axis, Buffers
 
-__all__ = ["WORK_TO_SHARE", "Emitted", "Unsupported", "emit_nest"]
+__all__ = ["WORK_TO_SHARE", "Emitted", "Unsupported", "emit_nest", "has_form"]
 
 Access = tuple[Address, tuple[int, ...]]
 
@@ -43,16 +43,9 @@ class Emitted(NamedTuple):
 def emit_nest(name: str, nest: Nest, stored: set[Value], buffers: Buffers,
               target: Target) -> Emitted:
     """The nest's function. Raises `Unsupported` where it has no form."""
-    values = nest.values
-    wide = any(v.dtype == "f8" and v.shape != () for v in every(values, stored))
+    wide = any(v.dtype == "f8" and v.shape != () for v in every(nest.values, stored))
     width = target.lanes("double" if wide else "float")
-    accesses = [access for value in values if value not in nest.totals
-                for access in accesses_of(value, stored, buffers)]
-    accesses += [(outer_address(where), strides) for total in nest.totals
-                 for where, strides in accesses_of(total, stored, buffers)]
-    lengths = {f"o{k}": n for k, n in enumerate(nest.out)}
-    lengths.update((f"r{k}", n) for k, n in enumerate(nest.over))
-    fixed = merged(lengths, accesses)
+    lengths, accesses, fixed = axes_of(nest, stored, buffers)
     out = [axis for axis in lengths if axis[0] == "o" and axis not in fixed]
     over = [axis for axis in lengths if axis[0] == "r" and axis not in fixed]
     if len(over) > 1:
@@ -77,6 +70,26 @@ def emit_nest(name: str, nest: Nest, stored: set[Value], buffers: Buffers,
         text.append(define(f"{name}.finish", [], write_ending(form)))
     return Emitted(f"{name}.all" if outer else name, "\n\n".join(text), extent,
                    extent if whole else grain, work, finish=f"{name}.finish" if ending else "")
+
+
+def has_form(nest: Nest, stored: set[Value], buffers: Buffers) -> bool:
+    """Whether `emit_nest` can write a nest: its sums must go along axes that are like one."""
+    if len(nest.over) < 2:
+        return True
+    lengths, _, fixed = axes_of(nest, stored, buffers)
+    return sum(axis[0] == "r" and axis not in fixed for axis in lengths) < 2
+
+
+def axes_of(nest: Nest, stored: set[Value], buffers: Buffers
+            ) -> tuple[dict[str, int], list[Access], dict[str, Axis]]:
+    """A nest's axes and their lengths, how arrays are walked along them, which need no loop."""
+    accesses = [access for value in nest.values if value not in nest.totals
+                for access in accesses_of(value, stored, buffers)]
+    accesses += [(outer_address(where), strides) for total in nest.totals
+                 for where, strides in accesses_of(total, stored, buffers)]
+    lengths = {f"o{k}": n for k, n in enumerate(nest.out)}
+    lengths.update((f"r{k}", n) for k, n in enumerate(nest.over))
+    return lengths, accesses, merged(lengths, accesses)
 
 
 def lanes_of(nest: Nest, out: list[str], over: list[str], lengths: dict[str, int],
