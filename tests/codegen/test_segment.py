@@ -8,11 +8,12 @@ pytest.importorskip("llvmlite", reason="native code is made by llvmlite")
 from recorded import Recorder
 
 from kkori import settings
+from kkori.codegen.compiler import passes
 from kkori.codegen.graph import Graph, check
 from kkori.codegen.lowering import Spec, Step, lower
 from kkori.codegen.schedule import Nest, plan
 from kkori.codegen.segment import build
-from kkori.codegen.target import named
+from kkori.codegen.target import current, named
 
 
 def network(n, m):
@@ -197,6 +198,21 @@ def test_products_are_stages_of_the_step(threads):
         for found, wanted in zip(segment.run(arrays, []), (hidden, hidden.T @ arrays[0]),
                                  strict=True):
             np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-3)
+
+
+def test_products_of_one_kind_share_their_code():
+    add = Recorder((30, 20), (20, 20), (20, 20))
+    first = add("mm", ("input", 0), ("input", 1))
+    add.output(first, add("mm", first, ("input", 2)), add("mm", first, add("t", ("input", 2))))
+    text = passes(add.program, current()).native.text
+    assert text.count("define void @rows.nn.30.20.20.float(") == 1
+    assert text.count("define void @rows.nt.30.20.20.float(") == 1
+    assert text.count("call void @rows.nn.30.20.20.float(") == 2
+    arrays = arrays_for_shapes((30, 20), (20, 20), (20, 20))
+    one, two, three = build(add.program).run(arrays, [])
+    for found, wanted in ((one, arrays[0] @ arrays[1]), (two, one @ arrays[2]),
+                          (three, one @ arrays[2].T)):
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-3)
 
 
 def arrays_for_shapes(*shapes):

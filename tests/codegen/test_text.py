@@ -108,3 +108,27 @@ def test_the_example_of_the_docs():
     run(names["module"], "softplus", None, [ADDRESS, ADDRESS, COUNT], x.ctypes.data,
         out.ctypes.data, x.size)
     np.testing.assert_allclose(out, [math.log1p(math.exp(value)) for value in x], rtol=1e-6)
+
+
+@pytest.mark.parametrize("write, wanted", [
+    (lambda f, n: n + 0, "%n"), (lambda f, n: 0 + n, "%n"), (lambda f, n: n - 0, "%n"),
+    (lambda f, n: n * 1, "%n"), (lambda f, n: f.constant(6, I64) * 7 - 2, "40"),
+    (lambda f, n: f.select(f.constant(3, I64) < 4, n, 5), "%n"),
+    (lambda f, n: f.select(f.constant(4, I64) < 4, n, 5), "5")])
+def test_what_is_known_is_not_written(write, wanted, target):
+    module = Module(target)
+    with module.function("f", VOID, [("n", I64)]) as f:
+        assert write(f, f.arguments[0]).name == wanted
+        assert not f.lines
+        f.ret()
+
+
+@pytest.mark.parametrize("write", [
+    lambda f, n: 0 - n, lambda f, n: 1 - n, lambda f, n: n * 0,
+    lambda f, n: f.constant(1 << 62, I64) * 4])
+def test_what_is_not_known_is_written(write, target):
+    module = Module(target)
+    with module.function("f", VOID, [("n", I64)]) as f:
+        write(f, f.arguments[0])
+        assert len(f.lines) == 1
+        f.ret()
