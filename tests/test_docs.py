@@ -66,7 +66,8 @@ def test_what_the_page_quotes_is_what_is_made(name, quote, listings):
     at = 0
     for part in quote.split("...\n"):
         place = found.find("\n" + part, at) + 1 if at or not found.startswith(part) else 0
-        assert place > 0 or found.startswith(part), f"not in `python docs/listings.py {name!r}`:\n{part}"
+        assert place > 0 or found.startswith(part), (
+            f"not in `python docs/listings.py {name!r}`:\n{part}")
         at = place + len(part) - 1
 
 
