@@ -62,8 +62,9 @@ def run_round(tape: Tape, update: Any, optimizer: Any) -> bool:
     runner = update.compiled.get(slots)
     if runner is None:
         needed = matches_needed(update.trace.work)
-        if slots not in update.compiled and not update.is_worth_it(needed):
+        if slots not in update.compiled and not update.is_worth_it(needed if not tape.replayed() else 1):
             tape.waited = True
+            here = held = None  # or it would hold results longer than they are needed
             tape.flush()
             return False
         runner = update.runner(slots)

@@ -90,6 +90,7 @@ class Tape(Recording):
             writes.take_back(self)
 
     most_externals = 0
+    rebasing = False  # some of what is being computed are views of others
     look_programs = 0  # that have been built; one, and one more for every ten replayed rounds
     waited = False  # the round could have been replayed, but that does not pay yet
     next: Any = None  # called after a replayed round where another loop's round follows
@@ -223,7 +224,7 @@ class Tape(Recording):
         self.notes.missed(self, row, args)
         entry, bound = self.here[0], self.bound
         copies = bool(self.originals)
-        found = self.flush()
+        found = self.flush(keep=True)
         entry.misses += 1
         if entry.misses in MISSES and entry is not LEFT and not copies:
             self.record_on(entry, found, bound[:entry.externals])
@@ -409,10 +410,10 @@ class Tape(Recording):
                     return True
         return False
 
-    def flush(self) -> list[tuple[Entry, Any]]:
+    def flush(self, keep: bool = False) -> list[tuple[Entry, Any]]:
         """Run what is pending, operation by operation; the round may match from the root again.
 
-        Returns the events with their results.
+        Returns the events with their results, if these are to be kept.
         """
         found: list[tuple[Entry, Any]] = []
         if threading.get_ident() != self.thread:
@@ -424,10 +425,11 @@ class Tape(Recording):
             writes.take_back(self)
             if pending:
                 self.counts["flushed"] += 1
-                self.notes.flushed()
+                if not self.waited:
+                    self.notes.flushed()
                 if all(is_cut(entry) for entry, _ in pending):
                     self.leave_data_out()
-                found = self.redo_all(pending)
+                found = self.redo_all(pending, keep)
                 for tensor, copy in self.originals.values():
                     copy.__dict__.update(tensor.__dict__)  # from now on it is the same memory
             first = False if pending else self.first
@@ -435,17 +437,28 @@ class Tape(Recording):
             self.first = first
         return found
 
-    def redo_all(self, pending: list[tuple[Entry, Any]]) -> list[tuple[Entry, Any]]:
-        """Run these events; after an error, whoever asks for what is missing gets it again."""
+    def redo_all(self, pending: list[tuple[Entry, Any]], keep: bool) -> list[tuple[Entry, Any]]:
+        """Run these events, and hold no result longer than it is needed; after an error, whoever
+        asks for what is missing gets it again."""
         mode, outer = switch.on, switch.tape
         switch.tape = None
         values: dict[Any, Tensor] = {}  # what promises have become
         found: list[tuple[Entry, Any]] = []
+        done_with = last_uses(pending)
+        self.rebasing = any(entry.kind == "grad" or entry.view is not None and (
+            entry.view[0] == SLOT) for entry, _ in pending)
+        pending.reverse()
         try:
-            for entry, tensors in pending:
-                found.append((entry, self.redo(entry, tensors, values)))
+            while pending:
+                results = self.redo(*pending[-1], values)
+                entry, _ = pending.pop()
+                if keep:
+                    found.append((entry, results))
+                del results
+                for kind in done_with.get(len(pending), ()):
+                    values.pop(kind, None)
         except Exception as error:
-            fail(pending[len(found):], error)
+            fail(pending, error)
             self.reset()
             raise
         finally:
@@ -474,7 +487,8 @@ class Tape(Recording):
         for kind, tensor, real in zip(entry.promises, tensors, found, strict=True):
             if tensor is not real:
                 become(tensor, real)
-                gradients.rebase(tensor, real, values)
+                if self.rebasing:
+                    gradients.rebase(tensor, real, values)
             values[kind] = tensor
         return tensors
 
@@ -579,6 +593,18 @@ def from_afar(arg: Any) -> Any:
     if arg.__class__ in (tuple, list):
         return tuple(map(from_afar, arg))
     return str(arg) if arg.__class__ in (*PLAIN, slice) else arg.__class__
+
+
+def last_uses(pending: list[tuple[Entry, Any]]) -> dict[int, list[Any]]:
+    """The promises that no later event refers to, by how many events are left by then."""
+    left: dict[Any, int] = {}
+    for number, (entry, _) in enumerate(pending, 1):
+        for kind in (*entry.promises, *[data for what, data in entry.patterns if what == SLOT]):
+            left[kind] = len(pending) - number
+    found: dict[int, list[Any]] = {}
+    for kind, number in left.items():
+        found.setdefault(number, []).append(kind)
+    return found
 
 
 def tensor_in(here: Any, slot: int) -> Tensor:
