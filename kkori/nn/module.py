@@ -63,9 +63,9 @@ class Module(Calls, Converts, Saves):
             found = here["_modules"].get(name)
             if found is not None:
                 return found
-            for table in ("_parameters", "_buffers", "_modules"):
-                if name in here[table]:
-                    return here[table][name]
+            for place in ("_parameters", "_buffers", "_modules"):
+                if name in here[place]:
+                    return here[place][name]
             if name in HOOK_TABLES:
                 table: OrderedDict[int, Any] = OrderedDict()
                 setattr(self, name, table)

@@ -418,7 +418,8 @@ def like(input: Tensor, value: Any, row: Any, place: Any, requires_grad: bool,
     elif isinstance(array, MetaArray):
         found = np.zeros(array.shape, kind)
     else:
-        found = np.zeros_like(model_of(array), kind, "K" if order is preserve_format else "C", False)
+        layout = "K" if order is preserve_format else "C"
+        found = np.zeros_like(model_of(array), kind, layout, False)  # type: ignore[call-overload]
     if value:
         found[...] = value
     tensor = wrap(found)
