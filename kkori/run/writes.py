@@ -160,7 +160,7 @@ def in_guard(found: Guard, entry: Entry) -> None:
     if entry.patterns[0][0] == EXTERNAL:
         here = found.name("N", entry.promises[0].written)
         kind = found.name("K", entry.promises[0])
-        found.check(f"{here} in tape.originals or not alone(bound[{here}]) or "
+        found.check(f"{here} in tape.originals or not alone(tape.bound[{here}]) or "
                     f"tape.admitted != {kind}.checked and not has_one_name(tape, {here}, {kind})")
 
 
