@@ -202,7 +202,7 @@ class Tensor(Bound):
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Turn gradients on or off for a leaf; RuntimeError for integers and for results."""
         if self._requires_grad is not bool(requires_grad):
-            before_write(self)
+            before_leaf(self, requires_grad)
         if self._node is not None and not requires_grad:
             raise RuntimeError(errors.message(
                 "you can only change requires_grad flags of leaf variables. If you want to use a "
@@ -334,6 +334,15 @@ def before_write(tensor: Tensor) -> None:
     """What is pending and depends on `tensor` is computed before it is changed."""
     from kkori.autograd import mode
     mode.before_write(tensor)
+
+
+def before_leaf(tensor: Tensor, wanted: bool) -> None:
+    """The same where `tensor` is about to require gradients, or not to, if it is a result."""
+    from kkori.autograd import mode
+    tape = mode.switch.tape
+    if tape is None or not (wanted and tensor.dtype.kind >= types.FLOATING) or (
+            not tape.becomes_input(tensor)):
+        mode.before_write(tensor)
 
 
 def hand_out_gradients(leaf: Tensor) -> None:

@@ -47,6 +47,8 @@ def simple(here: Any, held: Any) -> bool:
     slots, _, views = held
     while here[2] is not None:
         entry, _, here = here
+        if entry.kind == "input":
+            return False
         for slot, promise in zip(entry.slots, entry.promises, strict=True):
             if slot in slots and (entry.several or not in_order(promise)):
                 return False

@@ -28,7 +28,7 @@ from kkori.autograd.mode import owed, switch
 from kkori.core.promise import Promise
 from kkori.core.storage import root_of
 from kkori.core.threads import undisturbed
-from kkori.run import gradients, writes
+from kkori.run import gradients, inputs, writes
 from kkori.run.entry import AWAY, EXTERNAL, LEFT, PLAIN, SLOT, Entry
 from kkori.run.guards import GUARD
 from kkori.run.notes import Notes
@@ -350,6 +350,10 @@ class Tape(Recording):
         """``torch.autograd.grad()``: see run/gradients.py."""
         return gradients.call(self, run, roots, grads, keep, create, goals)
 
+    def becomes_input(self, tensor: Tensor) -> bool:
+        """Whether a result that will require gradients is an input of the round from now on."""
+        return (inputs.record if self.recording else inputs.expect)(self, tensor)
+
     # Writing in place.
 
     def write(self, tensor: Tensor, result: Tensor) -> bool:
@@ -477,6 +481,7 @@ class Tape(Recording):
             return tensors
         if entry.kind == "grad":
             gradients.redo(entry, args, values)
+        if entry.kind in ("grad", "input"):
             return ()
         switch.on = entry.mode
         if entry.kind == "write":
@@ -485,12 +490,14 @@ class Tape(Recording):
         found = found if entry.several else (found,)
         tensors = tensors or found
         for kind, tensor, real in zip(entry.promises, tensors, found, strict=True):
-            if tensor is not real:
+            if tensor is not real and not isinstance(tensor._array, Promise):
+                tensor = real  # what was promised is an input by now
+            elif tensor is not real:
                 become(tensor, real)
                 if self.rebasing:
                     gradients.rebase(tensor, real, values)
             values[kind] = tensor
-        return tensors
+        return [values[kind] for kind in entry.promises]
 
     # Looking.
 

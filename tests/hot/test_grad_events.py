@@ -3,6 +3,7 @@ ones; no program can tell."""
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from watch import HEADER, compare
 
@@ -104,7 +105,7 @@ log(u_x, u_t, t.grad, x.grad)
 log.facts(u_x, u_t)
 log.shared(u_x, u_t)
 """),
-    "a gradient penalty": (0, """
+    "a gradient penalty": (5, """
 real, fake = torch.randn(6, 1), torch.randn(6, 1)
 eps = torch.rand(6, 1)
 mixed = (eps * real + (1 - eps) * fake).requires_grad_()
@@ -373,3 +374,39 @@ def test_no_program_can_tell(name):
     found, rounds = compare(source, name)
     assert not found, f"{found}\n\n{HEADER}{source}"
     assert rounds >= least, rounds
+
+
+@pytest.mark.oracle
+def test_the_network_learns_what_it_learns_in_pytorch():
+    pytorch = pytest.importorskip("torch")
+    import kkori
+
+    def losses(torch, weights):
+        nn, grad = torch.nn, torch.autograd.grad
+        net = nn.Sequential(nn.Linear(1, 8), nn.Tanh(), nn.Linear(8, 8), nn.Tanh(),
+                            nn.Linear(8, 1))
+        with torch.no_grad():
+            for param, values in zip(net.parameters(), weights, strict=False):
+                param.copy_(torch.tensor(values))
+        opt = torch.optim.Adam(net.parameters(), lr=1e-2)
+        x = torch.linspace(0, 1.5, 20).reshape(20, 1).requires_grad_(True)
+        ends = torch.tensor([[0.0], [1.5]])
+        found = []
+        for _ in range(40):
+            opt.zero_grad()
+            u = net(x)
+            u_x = grad(u, x, torch.ones_like(u), create_graph=True)[0]
+            u_xx = grad(u_x, x, torch.ones_like(u_x), create_graph=True)[0]
+            loss = (u_xx + u).pow(2).mean() + (net(ends) - torch.sin(ends)).pow(2).mean()
+            loss.backward()
+            opt.step()
+            found.append(loss.item())
+        return found, [param.tolist() for param in net.parameters()], x.grad.tolist()
+
+    pytorch.manual_seed(0)
+    sizes = [(8, 1), (8,), (8, 8), (8,), (1, 8), (1,)]
+    weights = [(pytorch.randn(size) / 3).tolist() for size in sizes]
+    theirs, mine = losses(pytorch, weights), losses(kkori, weights)
+    for one, other in zip(mine, theirs, strict=True):
+        for a, b in zip(one, other, strict=True):
+            assert np.allclose(a, b, rtol=2e-3, atol=2e-5)

@@ -41,7 +41,7 @@ def interrupted():
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize("kind", ["step", "backward"])
+@pytest.mark.parametrize("kind", ["step", "backward", "gradients"])
 def test_interrupts_at_random_moments(interrupted, kind):
     torch.manual_seed(2)
     net, opt, lossf, x, y = training()
@@ -50,8 +50,11 @@ def test_interrupts_at_random_moments(interrupted, kind):
     def one():
         yhat = net(x)
         loss = lossf(yhat, y)
+        if kind == "gradients":
+            slope, = torch.autograd.grad(yhat.sum(), net[0].weight, create_graph=True)
+            loss = loss + slope.pow(2).mean()
         loss.backward()
-        if kind == "step":
+        if kind != "backward":
             opt.step()
         else:
             for p in net.parameters():
