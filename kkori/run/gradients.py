@@ -223,7 +223,7 @@ def guard(entry: Entry, tape: Any) -> Any:
         names.update({slot: f"r{number}_{k}" for k, slot in enumerate(inner.slots)})
     if last is not entry and not set(last.slots) & names.keys():
         found.lines.append(f" here = {found.name('E', last)}, (), here")
-    texts = {RESULT: names.get, GIVEN: "a{}".format, NOTHING: lambda _: "None"}
+    texts: dict[int, Any] = {RESULT: names.get, GIVEN: "a{}".format, NOTHING: lambda _: "None"}
     return found.done("[" + ", ".join(texts[kind](data) for kind, data in calls.answers) + "]")
 
 

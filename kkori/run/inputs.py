@@ -10,8 +10,11 @@ from typing import Any
 
 from kkori.core.promise import Promise
 from kkori.run.entry import SLOT, Entry, Unrecordable
+from kkori.tensor import Tensor
 
 __all__ = ["expect", "record"]
+
+_new = object.__new__
 
 
 def expect(tape: Any, tensor: Any) -> bool:
@@ -21,15 +24,32 @@ def expect(tape: Any, tensor: Any) -> bool:
         return False
     for entry in here[0].ends:
         if entry.kind == "input" and promised.__class__ is entry.patterns[0][1]:
-            found = promised.peek()
-            if tape.here is not here:  # it was computed by leaving the round
+            found, others = promised.peek(), without(here, tensor)
+            if tape.here is not here or others is None:  # it was computed by leaving the round
                 return False
-            tensor._array = found
             tape.bound[entry.externals - 1] = tensor
             tape.admitted += 1
-            tape.here = entry, (), here
+            tape.here = entry, (), others
+            tensor._array = found
             return True
     return False
+
+
+def without(here: Any, tensor: Any) -> Any:
+    """Where the round stands if what was promised as `tensor` is another tensor's, that nobody has.
+    """
+    passed = []
+    while not any(one is tensor for one in here[1]):
+        passed.append(here[:2])
+        here = here[2]
+        if here is None:
+            return None
+    other = _new(Tensor)
+    other._array = tensor._array
+    found = here[0], tuple([other if one is tensor else one for one in here[1]]), here[2]
+    for entry, tensors in reversed(passed):
+        found = entry, tensors, found
+    return found
 
 
 def record(tape: Any, tensor: Any) -> bool:

@@ -49,6 +49,7 @@ class Recording:
     start: Any
     counts: dict[str, int]
     may_record: bool
+    may_hold: bool
     notes: Notes
     most_externals: int
     recording = False
@@ -251,9 +252,9 @@ class Recording:
             entry.view = SLOT, data.slot
             return
         entry.view = EXTERNAL, data[0]
-        layouts = [layout for event in (
-            *self.at.path(), *[self.inside] * (self.inside is not None), entry)
-            for layout in event.layouts]
+        inside = [] if self.inside is None else [self.inside]
+        layouts = [layout for event in (*self.at.path(), *inside, entry)
+                   for layout in event.layouts]
         layouts[data[0]].viewed = True
 
     def note(self, promises: Any, tensors: Any) -> None:

@@ -87,7 +87,8 @@ class Tails:
         """What a saved value is: a result, an external or plain; None where nobody can say."""
         if isinstance(value, (Tensor, _Output)):
             kind = self.tape.recorded(value._array if isinstance(value, Tensor) else value.array)
-            if kind is not None and kind.slot in self.makers and kind.written < 0:
+            if kind is not None and kind.slot in self.makers and not kind.version and (
+                    kind.written < 0):
                 self.rely_on(SLOT, kind.slot, needs)
                 if isinstance(value, _Output):
                     return OUTPUT, kind.slot, value.number

@@ -490,14 +490,12 @@ class Tape(Recording):
         found = found if entry.several else (found,)
         tensors = tensors or found
         for kind, tensor, real in zip(entry.promises, tensors, found, strict=True):
-            if tensor is not real and not isinstance(tensor._array, Promise):
-                tensor = real  # what was promised is an input by now
-            elif tensor is not real:
+            if tensor is not real:
                 become(tensor, real)
                 if self.rebasing:
                     gradients.rebase(tensor, real, values)
             values[kind] = tensor
-        return [values[kind] for kind in entry.promises]
+        return tensors
 
     # Looking.
 

@@ -286,7 +286,8 @@ class Update:
             leaf = tape.leaves_by_number()[number]
             array, self.done = leaf._grad._array, []
             place = self.state_input(wrap(array))
-            self.write(place, Symbol(("input", place), self, -1) + Symbol(("slot", slot), self, -2))
+            old, new = Symbol(("input", place), self, -1), Symbol(("slot", slot), self, -2)
+            self.write(place, self.emit("add", (old, new)))
             self.sums.append((number, leaf.__dict__, array))
 
     def state_input(self, tensor: Tensor) -> int:
