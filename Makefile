@@ -2,6 +2,7 @@
 #
 #   make demo     train three against seven on real digits and save one picture
 #   make test     set up a virtual environment and pass the tests
+#   make eager    pass them again with nothing recorded (but those that choose for themselves)
 #   make oracle   add PyTorch 2.13.0 to it, so that `make test` also compares with that
 #   make lint     style and types
 #   make size     what this weighs: the wheel, and what installing it brings
@@ -17,7 +18,7 @@ RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test oracle lint size clean
+.PHONY: help demo test eager oracle lint size clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -46,6 +47,9 @@ demo: $(VENV)/.examples
 
 test: $(VENV)/.dev
 	$(RUN) -m pytest -q -n $(WORKERS) $(TESTS)
+
+eager: $(VENV)/.dev
+	KKORI_EAGER=1 $(RUN) -m pytest -q -n $(WORKERS) --ignore=tests/hot --ignore=tests/codegen tests
 
 oracle: $(VENV)/.oracle $(VENV)/.dev
 
