@@ -17,6 +17,16 @@ MODULES = sorted(
     if not found.name.startswith("kkori.shims") and not found.name.endswith("__main__"))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def recorded():
+    """What is shown is what there is to see where loops are recorded."""
+    from kkori.run import loops
+    before = loops.enabled()
+    loops.set_enabled(True)
+    yield
+    loops.set_enabled(before)
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_examples(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
