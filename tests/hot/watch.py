@@ -141,7 +141,8 @@ def numbers_differ(one: Any, two: Any, tolerance: float) -> str:
         return "" if np.array_equal(one, two) else f"{one!r} and {two!r}"
     with np.errstate(all="ignore"):
         largest = max([abs(a) for a in one.ravel() if math.isfinite(abs(a))], default=0)
-        close = np.isclose(one, two, rtol=tolerance, atol=tolerance * largest / 4, equal_nan=True)
+        least = max(tolerance * largest / 4, 1e-5 * tolerance)  # what should be zero is noise
+        close = np.isclose(one, two, rtol=tolerance, atol=least, equal_nan=True)
     return "" if close.all() else f"number: {one.tolist()} and {two.tolist()}"
 
 
