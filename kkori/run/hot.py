@@ -61,8 +61,8 @@ def run_round(tape: Tape, update: Any, optimizer: Any) -> bool:
     slots = tuple(held[0])
     runner = update.compiled.get(slots)
     if runner is None:
-        needed = matches_needed(update.trace.work)
-        if slots not in update.compiled and not update.is_worth_it(needed if not tape.replayed() else 1):
+        needed = 1 if tape.replayed() else matches_needed(update.trace.work)
+        if slots not in update.compiled and not update.is_worth_it(needed):
             tape.waited = True
             here = held = None  # or it would hold results longer than they are needed
             tape.flush()
