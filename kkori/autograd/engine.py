@@ -170,6 +170,8 @@ def accumulate(leaf: Tensor, value: Tensor, keep: bool = False) -> None:
     """
     hooks = leaf._hooks
     if hooks is not None:
+        if value._base is not None and value._node is None and switch.tape is not None:
+            value = wrap(value._array)  # recorded gradient rules take views
         for hook in list(hooks[0].values()):
             answer = hook(value)
             value = value if answer is None else answer

@@ -664,6 +664,15 @@ if 3 <= k < 6:
 (v * v).sum().backward() if k < 20 else v.sum().backward()
 opt.step()
 """,
+    "a hook on a weight of a layer": """
+n = 6 if k % 4 else 4
+loss = (net(x[:n]) - y[:n]).pow(2).mean()
+opt.zero_grad()
+if k == 10:
+    w.register_hook(lambda gradient: log.facts(gradient))
+loss.backward()
+opt.step()
+""",
     "finalizers": """
 h = net(x)
 weakref.finalize(h, log, "gone", k)
