@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import threading
 
-__all__ = ["core_name", "uses_half_the_lanes"]
+__all__ = ["core_name", "stop_turning", "uses_half_the_lanes"]
 
 # OpenBLAS's own question, under the names that builds of it for NumPy give to their functions.
 QUESTIONS = ("scipy_openblas_get_corename64_", "scipy_openblas_get_corename",
@@ -38,3 +39,23 @@ def core_name(path: str) -> str:
             question.restype = ctypes.c_char_p
             return (question() or b"").decode("ascii", "replace")
     return ""
+
+
+def stop_turning() -> bool:
+    """Let OpenBLAS's threads go; whether that was done.
+
+    They turn idly for 0.1 s after each product and take a processor from compiled loops, which
+    then run as if there was only one. The next product makes them anew, in some milliseconds.
+    Nothing is done where another thread may be in the middle of a product.
+    """
+    others = [thread for thread in threading.enumerate() if thread is not threading.main_thread()
+              and not thread.name.startswith("kkori")]
+    if others or threading.current_thread() is not threading.main_thread():
+        return False
+    try:
+        from numpy._core import _multiarray_umath as numpy_core
+        stop = ctypes.CDLL(numpy_core.__file__).blas_thread_shutdown_
+    except (ImportError, AttributeError, OSError):
+        return False
+    stop()
+    return True

@@ -513,7 +513,9 @@ class Update:
         if live not in self.compiled:
             try:
                 if not self.compiled:
+                    from kkori.codegen.blas import stop_turning
                     release()  # compiled rounds keep nothing in memory between operations
+                    stop_turning()  # and need both the processors
                     self.trace.check()
                 slots = [*live, *[slot for slot in self.gradients if slot not in live]]
                 self.compiled[live] = self.trace.build(slots)
