@@ -53,7 +53,7 @@ def stop_turning() -> bool:
     if others or threading.current_thread() is not threading.main_thread():
         return False
     try:
-        from numpy._core import _multiarray_umath as numpy_core
+        from numpy._core import _multiarray_umath as numpy_core  # type: ignore[attr-defined]
         stop = ctypes.CDLL(numpy_core.__file__).blas_thread_shutdown_
     except (ImportError, AttributeError, OSError):
         return False
