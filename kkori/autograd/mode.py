@@ -18,7 +18,7 @@ class _Switch(threading.local):
     on = True
     inference = False
     loop: Any = None  # a reference to the loop whose step was the last; see run/loops.py
-    rest = 40  # backward()s for which such rounds are left alone when they are never alike
+    rest = 0  # backward()s for which such rounds are left alone next; 0: they never were
     backwards = 0  # how many of them there were
     free: Any = None  # the tape of rounds that end with backward(); see run/free.py
     tape: Any = None  # records or replays the operations of this thread; see run/tape.py

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Promise", "model_of", "owed", "promise_class", "settle"]
+__all__ = ["Promise", "model_of", "owed", "promise_class", "promised", "settle"]
 
 owed: list[Any] = []  # tapes that may still have to put gradients into ``.grad``; see run/tape.py
 
@@ -47,6 +47,10 @@ class Promise:
     version = 0  # how often its tensor, if that is a result, has been written to in place
     flags: Any = None
     __array_priority__ = 2000
+
+    def keep(self, array: Any) -> None:
+        """The numbers are there."""
+        self.array, self.tape = array, None
 
     def real(self) -> Any:
         """The numbers, as they will be seen by all; what is pending is computed now."""
@@ -142,6 +146,13 @@ def promise_class(array: Any, slot: int, needs: bool) -> type[Promise]:
         "__slots__": (), "shape": array.shape, "strides": array.strides, "dtype": array.dtype,
         "ndim": array.ndim, "size": array.size, "itemsize": array.itemsize,
         "nbytes": array.nbytes, "slot": slot, "needs": needs, "flags": _Flags(array)})
+
+
+def promised(kind: type[Promise], tape: Any) -> Promise:
+    """A promise that `tape` will keep."""
+    promise = kind()
+    promise.array, promise.tape = None, tape
+    return promise
 
 
 def settle(tensor: Any) -> None:

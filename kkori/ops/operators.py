@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from kkori.autograd.mode import switch
 from kkori.core import errors
 from kkori.ops.elementwise import (
     _add,
@@ -35,7 +34,7 @@ from kkori.ops.elementwise import (
     reciprocal,
     remainder,
 )
-from kkori.ops.table import METHODS, TABLE
+from kkori.ops.table import METHODS
 from kkori.run.immediate import is_operand
 from kkori.tensor import Tensor
 
@@ -62,17 +61,7 @@ def _subtraction(run: Any) -> Any:
     return method
 
 
-_POWER = TABLE["pow_scalar"]
-
-
 def _power(self: Tensor, exponent: Any) -> Any:
-    tape = switch.tape
-    if tape is not None:  # as the runners of rows do, one call earlier
-        for event in tape.here[0].ops:
-            if event.row is _POWER:
-                promised = event.go(tape, (self, exponent))
-                if promised is not None:
-                    return promised
     return _pow(self, exponent) if isinstance(exponent, Tensor) else _pow_scalar(self, exponent)
 
 

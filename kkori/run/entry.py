@@ -12,7 +12,8 @@ from kkori.tensor import Tensor
 
 __all__ = ["AWAY", "CONSTANT", "EXTERNAL", "KINDS", "LEFT", "MOST_OPERATIONS",
            "MOST_SNAPSHOT", "NUMBER", "PLAIN", "SLOT", "Entry", "Known", "Layout", "Unrecordable",
-           "alike", "check_constant", "same_constant", "same_layout", "same_number", "stub_of"]
+           "alike", "check_constant", "is_hooked", "same_constant", "same_layout", "same_number",
+           "stub_of"]
 
 SLOT, EXTERNAL, CONSTANT, NUMBER = range(4)  # what an argument of a recorded operation is
 MOST_OPERATIONS = 2000
@@ -25,6 +26,11 @@ _new = object.__new__
 
 class Unrecordable(Exception):
     """Something in this round cannot be replayed."""
+
+
+def is_hooked(leaf: Any) -> bool:
+    """Whether somebody sees the gradient of a leaf, or what it makes of ``.grad``."""
+    return leaf._hooks is not None and any(leaf._hooks)
 
 
 class Layout:
@@ -140,6 +146,10 @@ class Entry:
             if entry.runner is not None:
                 found.append(entry)
         return found
+
+    def replayed(self) -> int:
+        """How many rounds that end behind here have been run as one call."""
+        return sum(end.runner.rounds() for end in self.endings())
 
     def path(self) -> list[Entry]:
         """The events from the start of the round to here."""

@@ -14,7 +14,7 @@ from kkori.autograd.engine import inspect_results
 from kkori.autograd.mode import BACKWARDS_BEFORE_RECORDING, switch
 from kkori.core.threads import undisturbed
 from kkori.run import hot, loops, writes
-from kkori.run.entry import Entry, Unrecordable
+from kkori.run.entry import Entry, Unrecordable, is_hooked
 from kkori.run.notes import line
 from kkori.run.tape import Tape
 from kkori.tensor import Tensor, wrap
@@ -52,6 +52,10 @@ class Ending:
             self.compiled[live] = found
         return self.compiled.get(live)
 
+    def rounds(self) -> int:
+        """None: such a tape counts its rounds itself."""
+        return 0
+
 
 class FreeTape(Tape):
     """The traces of one thread's rounds that end with backward()."""
@@ -68,14 +72,15 @@ class FreeTape(Tape):
         self.doubt()  # what guards remember must not live on with this tape
         self.on = switch.on
         self.idle += 1
+        rest = switch.rest or loops.REST
         if self.counts["rounds"] >= loops.LONG:
-            switch.rest = loops.REST
+            rest = loops.REST
         if self.idle > loops.PATIENCE or not self.may_record and not self.root.ops:
             self.let_go()
             switch.free_before = self  # for explain()
             switch.tape = switch.free = None  # after a rest, from the beginning
-            switch.backwards = BACKWARDS_BEFORE_RECORDING - switch.rest
-            switch.rest = min(2 * switch.rest, loops.LONGEST_REST)
+            switch.backwards = BACKWARDS_BEFORE_RECORDING - rest
+            switch.rest = min(2 * rest, loops.LONGEST_REST)
             return
         switch.tape = self
 
@@ -119,7 +124,7 @@ class FreeTape(Tape):
         """Compute the round that ends here; False, with nothing changed, where that cannot be."""
         ending, bound, here = entry.runner, self.bound[:entry.externals], self.here
         leaves = [bound[number] for number, _ in entry.leaves]
-        if ending is None or any(leaf._hooks is not None and any(leaf._hooks) or isinstance(
+        if ending is None or any(is_hooked(leaf) or isinstance(
                 leaf._grad, Tensor) and leaf._grad._requires_grad for leaf in leaves):
             return False
         found = hot.still_held(here, ending.tails)
@@ -165,7 +170,7 @@ class FreeTape(Tape):
         self.notes.anchor = line()
         from kkori.run.trace import Unbuildable, Unupdatable
         leaves = leaves_of(roots) if plain else []
-        if not plain or any(leaf._hooks is not None and any(leaf._hooks) for leaf in leaves):
+        if not plain or any(map(is_hooked, leaves)):
             self.give_up(self.broken or "backward() with options or hooks")
         if self.broken:
             leaves = []

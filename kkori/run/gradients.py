@@ -14,7 +14,7 @@ from typing import Any
 from kkori.autograd.engine import grad_of, inspect_results
 from kkori.autograd.mode import switch
 from kkori.core.promise import Promise
-from kkori.run.entry import AWAY, EXTERNAL, SLOT, Entry, Unrecordable, alike
+from kkori.run.entry import AWAY, EXTERNAL, SLOT, Entry, Unrecordable, alike, is_hooked
 from kkori.run.guards import Guard, later
 from kkori.run.record import watched
 
@@ -77,11 +77,6 @@ def parts(args: Any) -> tuple[Any, Any, bool, bool, Any]:
     return tensors[:args[0]], tensors[middle:], args[2], args[3], tensors[args[0]:middle]
 
 
-def is_hooked(tensor: Any) -> bool:
-    """Whether somebody sees the gradient of a leaf first."""
-    return tensor._hooks is not None and any(tensor._hooks)
-
-
 def record(tape: Any, run: Any, args: Any) -> Any:
     """Take the gradients now, and remember how."""
     roots, grads, _, _, goals = given = parts(args)
@@ -94,16 +89,7 @@ def record(tape: Any, run: Any, args: Any) -> Any:
     except Unrecordable as reason:
         tape.give_up(str(reason))
         return tape.now(run, given)
-    outside, tape.inside = entry.externals, entry
-    try:
-        found = run(*given)
-    except BaseException:
-        tape.give_up(tape.broken or "a torch.autograd.grad() that did not come to its end")
-        raise
-    finally:
-        tape.inside = None
-    if entry.externals != outside:
-        tape.give_up(tape.broken or "a gradient rule that makes a tensor")
+    found = tape.walk(entry, run, given, "a torch.autograd.grad()")
     if not tape.broken:
         try:
             implicit = {place: arg for place, arg in enumerate(args)
@@ -257,7 +243,7 @@ class Listener:
     def __init__(self) -> None:
         self.heard: list[tuple[Any, Any]] = []
 
-    def call(self, call: Any, row: Any, args: tuple[Any, ...]) -> Any:
+    def unmatched(self, call: Any, row: Any, args: tuple[Any, ...]) -> Any:
         """Run an operation now."""
         switch.tape = None
         try:
@@ -266,6 +252,8 @@ class Listener:
             switch.tape = self
         self.heard.append((row, found))
         return found
+
+    call = unmatched
 
     def in_place(self, written: Any = None) -> None:
         """Nothing depends on it."""

@@ -216,7 +216,7 @@ def fulfil(held: Any, outputs: list[Any], tails: Any, tape: Tape) -> None:
             array = promised.array  # it has been looked at
         elif not promised.flags.c_contiguous:
             array = laid_out(array, promised.strides)
-        promised.array, promised.tape = array, None
+        promised.keep(array)
         tensor._array = array
         if promised.version:
             tensor.shared_storage().version = promised.version
@@ -251,7 +251,7 @@ def keep_views(tape: Tape, entry: Entry, tensors: list[Tensor], kept: dict[int, 
         promised = tensor._array
         if not isinstance(promised, Promise):
             continue
-        promised.array, promised.tape = array, None
+        promised.keep(array)
         tensor._array = array
         tensor._storage = source.shared_storage()
 

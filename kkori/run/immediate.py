@@ -121,7 +121,7 @@ def unary_caller(row: Any, floats: bool) -> Callable[[Tensor], Tensor]:
                     promised = event.go(tape, (input,))
                     if promised is not None:
                         return promised
-            return tape.call(call, row, (input,))
+            return tape.unmatched(call, row, (input,))
         x = input._array
         if floats and x.dtype.kind in "iub":
             x = x.astype(get_default_dtype().numpy)
@@ -152,7 +152,7 @@ def binary_caller(row: Any, floats: bool) -> Callable[[Any, Any], Tensor]:
                     promised = event.go(tape, (input, other))
                     if promised is not None:
                         return promised
-            return tape.call(call, row, (input, other))
+            return tape.unmatched(call, row, (input, other))
         followed = False
         if isinstance(input, Tensor):
             x = input._array

@@ -1,8 +1,8 @@
 """Which loops are worth it: watching, recording and compiling have to pay for themselves.
 
 The anchor is the end of ``optimizer.step()``. Everything is counted, nothing timed, so that runs
-repeat. A loop's fourth round is recorded; if rounds like it come by, they are compiled when the
-second has come. A loop whose rounds are not alike is watched for a few rounds only, then left
+repeat. A loop's fourth round is recorded; if rounds like it come by, they are compiled when a few
+have come. A loop whose rounds are not alike is watched for a few rounds only, then left
 alone for a while, each time for twice as long; while it is, it runs as if nobody had ever looked.
 Programs that make many short loops make those that follow wait longer.
 """

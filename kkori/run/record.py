@@ -31,6 +31,7 @@ from kkori.run.entry import (
     Unrecordable,
     alike,
     check_constant,
+    is_hooked,
     stub_of,
 )
 from kkori.run.notes import Notes
@@ -284,17 +285,7 @@ class Recording:
         if self.broken:
             self.now(run, (roots, grads, keep, create, inputs))
             return
-        outside = entry.externals
-        self.inside = entry
-        try:
-            run(roots, grads, keep, create, inputs)
-        except BaseException:
-            self.give_up(self.broken or "a backward() that did not come to its end")
-            raise
-        finally:
-            self.inside = None
-        if entry.externals != outside:
-            self.give_up(self.broken or "a gradient rule that makes a tensor")
+        self.walk(entry, run, (roots, grads, keep, create, inputs), "a backward()")
         if self.broken:
             return
         if len(roots) == 1 and "_implicit" in grads[0].__dict__ and entry.patterns[0][0] == SLOT:
@@ -310,6 +301,21 @@ class Recording:
             return
         self.grow(entry)
 
+    def walk(self, entry: Entry, run: Any, args: Any, what: str) -> Any:
+        """Walk back, with the operations on the way noted down inside `entry`."""
+        outside = entry.externals
+        self.inside = entry
+        try:
+            found = run(*args)
+        except BaseException:
+            self.give_up(self.broken or f"{what} that did not come to its end")
+            raise
+        finally:
+            self.inside = None
+        if entry.externals != outside:
+            self.give_up(self.broken or "a gradient rule that makes a tensor")
+        return found
+
     def leaves_by_number(self) -> dict[int, Any]:
         return {number: held() for held, number in self.external_of.values()}
 
@@ -319,7 +325,7 @@ class Recording:
         if entry is None or self.broken:
             return
         try:
-            if leaf._hooks is not None and any(leaf._hooks):
+            if is_hooked(leaf):
                 raise Unrecordable("gradients with hooks")
             source = self.recorded(value._array)
             number = self.number_of(leaf)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from kkori.run.entry import is_hooked
 from kkori.tensor import Tensor, wrap
 
 __all__ = ["Versions", "is_alone"]
@@ -21,8 +22,8 @@ _alone = [1000, 1000]  # what CPython counts for a gradient, and its storage, of
 
 def is_alone(leaf: Any) -> bool:
     """Whether a leaf has a gradient that nobody else can see."""
-    grad, hooks = leaf._grad, leaf._hooks
-    if grad.__class__ is not Tensor or grad._requires_grad or hooks is not None and any(hooks) or (
+    grad = leaf._grad
+    if grad.__class__ is not Tensor or grad._requires_grad or is_hooked(leaf) or (
             grad._base is not None or getrefcount(grad) > _alone[0]):
         return False
     storage = grad._storage

@@ -25,11 +25,11 @@ import numpy as np
 
 from kkori.autograd.engine import inspect_results
 from kkori.autograd.mode import owed, switch
-from kkori.core.promise import Promise
+from kkori.core.promise import Promise, promised
 from kkori.core.storage import root_of
 from kkori.core.threads import undisturbed
 from kkori.run import gradients, inputs, writes
-from kkori.run.entry import AWAY, EXTERNAL, LEFT, PLAIN, SLOT, Entry
+from kkori.run.entry import AWAY, EXTERNAL, LEFT, PLAIN, SLOT, Entry, is_hooked
 from kkori.run.guards import GUARD
 from kkori.run.notes import Notes
 from kkori.run.record import Recording, apart, holds_tensors
@@ -116,8 +116,7 @@ class Tape(Recording):
 
     def replayed(self) -> int:
         """How many rounds have been run as one call."""
-        return self.counts["rounds"] + sum(end.runner.rounds() for end in self.root.endings()
-                                           if hasattr(end.runner, "rounds"))
+        return self.counts["rounds"] + self.root.replayed()
 
     def drop_steps(self, entry: Entry) -> None:
         """Forget how rounds have ended behind `entry`: the optimizer does something else now."""
@@ -130,11 +129,20 @@ class Tape(Recording):
 
     def call(self, call: Any, row: Any, args: tuple[Any, ...]) -> Any:
         """What `call` would return: at once while recording, a promise in replay."""
+        found = self.matched(row, args)
+        return self.unmatched(call, row, args) if found is None else found
+
+    def matched(self, row: Any, args: tuple[Any, ...]) -> Any:
+        """The promise of an operation that the tree expects here; None if it does not."""
         for entry in self.here[0].ops:
             if entry.row is row:
                 found = entry.go(self, args)
                 if found is not None:
                     return found
+        return None
+
+    def unmatched(self, call: Any, row: Any, args: tuple[Any, ...]) -> Any:
+        """The result of an operation that the tree does not expect here."""
         if self.recording:
             return self.record(call, row, args)
         if self.here is not self.start and self.here is not AWAY:
@@ -145,11 +153,9 @@ class Tape(Recording):
             self.miss(row, args)
             if self.recording:
                 return self.record(call, row, args)
-            for entry in self.here[0].ops:
-                if entry.row is row:
-                    found = entry.go(self, args)
-                    if found is not None:
-                        return found
+            found = self.matched(row, args)
+            if found is not None:
+                return found
         elif self.first is None and self.here is self.start and self.is_awaited(row, args):
             self.begin_recording()
             return self.record(call, row, args)
@@ -235,8 +241,7 @@ class Tape(Recording):
         self.beginnings.clear()
         for entry in filter(is_cut, self.root.ops):
             self.root.remove(entry)
-            self.counts["rounds"] += sum(end.runner.rounds() for end in entry.endings()
-                                         if hasattr(end.runner, "rounds"))
+            self.counts["rounds"] += entry.replayed()
 
     def missed(self, first: Any) -> None:
         """A round that began with the operation `first` did not end as a replayed one; now and
@@ -276,7 +281,7 @@ class Tape(Recording):
         bound = self.bound
         for number, _ in entry.leaves:
             leaf = bound[number]
-            if leaf._grad is not None or leaf._hooks is not None and any(leaf._hooks):
+            if leaf._grad is not None or leaf._hooks is not None and is_hooked(leaf):
                 return False
         if entry.sums and not all(is_alone(bound[number]) for number, _ in entry.sums):
             return False
@@ -338,8 +343,7 @@ class Tape(Recording):
         found = []
         for kind in entry.promises:
             tensor = _new(Tensor)
-            tensor._array = array = kind()
-            array.array, array.tape = None, self
+            tensor._array = promised(kind, self)
             found.append(tensor)
         tensors += found
         for (number, _), tensor in zip(entry.leaves, tensors, strict=True):
@@ -653,4 +657,4 @@ def become(tensor: Tensor, real: Any) -> None:
         here.pop(name, None)
     here.update(real.__dict__)
     if isinstance(promised, Promise):
-        promised.array, promised.tape = real._array, None
+        promised.keep(real._array)

@@ -15,6 +15,7 @@ import numpy as np
 
 from kkori.core.storage import is_shared_with_numpy, root_of
 from kkori.core.threads import undisturbed
+from kkori.run.entry import PLAIN
 from kkori.run.finish import write
 from kkori.run.memory import release
 from kkori.run.sums import Versions
@@ -28,7 +29,6 @@ __all__ = ["Update"]
 
 ROUNDS_BEFORE_FINISH = 3
 MOST_FINISHES = 4
-PLAIN = (int, float, bool, str, type(None))
 
 
 class Group:
@@ -173,18 +173,17 @@ class Update:
         self.matches = 0
         self.tails = Tails(self.path, tape)
         self.is_same = self.check_of_identity()
-        leaves = {id(tape.leaves_by_number()[number]) for entry in self.path
-                  for number, _ in entry.leaves}
-        params = [param for group in optimizer.param_groups for param in group["params"]]
-        self.outsiders = [param for param in params if id(param) not in leaves]
-        self.clears_all = leaves <= {id(param) for param in params}
-        tape.known += [self, *self.groups]
-        tape.state_roots |= {id(root_of(tensor._array)) for tensor in self.extra}
         ends = [entry for entry in self.path if entry.kind == "backward"]
         self.leaves = [pair for entry in ends for pair in entry.leaves]
-        self.only_backward = ends[0] if len(ends) == 1 else None
-        made = {id(tape.leaves_by_number()[number]): kind for entry in ends
+        tensors = tape.leaves_by_number()
+        made = {id(tensors[number]): kind for entry in ends
                 for (number, _), kind in zip(entry.leaves, entry.promises, strict=True)}
+        params = [param for group in optimizer.param_groups for param in group["params"]]
+        self.outsiders = [param for param in params if id(param) not in made]
+        self.clears_all = made.keys() <= {id(param) for param in params}
+        tape.known += [self, *self.groups]
+        tape.state_roots |= {id(root_of(tensor._array)) for tensor in self.extra}
+        self.only_backward = ends[0] if len(ends) == 1 else None
         self.takes_all = self.only_backward is not None and all(
             made.get(id(param)) is self.expected.get(id(param)) for param in params)
         self.endings: dict[Any, int] = {}  # how often a round has ended in a certain way
@@ -282,8 +281,9 @@ class Update:
     def add_sums(self, tape: Any) -> None:
         """Add gradients to those of earlier rounds; see run/sums.py."""
         self.sums: list[tuple[int, Any, Any]] = []
+        leaves = tape.leaves_by_number()
         for number, slot in [pair for entry in self.path for pair in entry.sums]:
-            leaf = tape.leaves_by_number()[number]
+            leaf = leaves[number]
             array, self.done = leaf._grad._array, []
             place = self.state_input(wrap(array))
             old, new = Symbol(("input", place), self, -1), Symbol(("slot", slot), self, -2)
@@ -442,9 +442,10 @@ class Update:
                     not arrays[place].flags.writeable):
                 return False
             self.roots.add(id(root))
+        extra = set(self.extra)
         for tensor in (*tape.bound[:self.trace.externals], *self.extra):
             if tensor._storage is not None and tensor._storage.exports and (
-                    tensor._requires_grad or tensor in self.extra_set) and (
+                    tensor._requires_grad or tensor in extra) and (
                     is_shared_with_numpy(tensor._storage)):
                 return False
         self.verified = list(arrays)
@@ -452,10 +453,6 @@ class Update:
         self.storages: list[Any] = [tensor.shared_storage() for tensor in changing]
         self.storages += [Versions(place) for _, place, _ in self.sums]
         return True
-
-    @property
-    def extra_set(self) -> set[Tensor]:
-        return set(self.extra)
 
     def counted(self, numbers: Any) -> None:
         """Count the step in the groups, and the writes in the storages."""

@@ -19,7 +19,7 @@ import numpy as np
 
 from kkori.autograd.mode import switch
 from kkori.autograd.views import overwrite
-from kkori.core.promise import Promise, promise_class
+from kkori.core.promise import Promise, promise_class, promised
 from kkori.core.storage import is_shared_with_numpy, root_of
 from kkori.run.entry import EXTERNAL, SLOT, Entry, Unrecordable, alike
 from kkori.run.guards import Guard
@@ -186,9 +186,7 @@ def promise(tape: Any, number: int, kind: Any, tensor: Tensor) -> None:
     written = tape.written.get(number)
     if written is None:
         tape.written[number] = written = Written(tensor)
-    array = kind()
-    array.array, array.tape = None, tape
-    tensor._array = array
+    tensor._array = promised(kind, tape)
     written.times += 1
     storage.version += 1
 
@@ -200,9 +198,7 @@ def is_of_result(entry: Entry) -> bool:
 
 def rename(tape: Any, kind: Any, tensor: Tensor) -> None:
     """A result of the round is another one from now on."""
-    array = kind()
-    array.array, array.tape = None, tape
-    tensor._array = array
+    tensor._array = promised(kind, tape)
 
 
 def give_back(tape: Any) -> None:
@@ -213,9 +209,9 @@ def give_back(tape: Any) -> None:
 
 
 def keep(one: Written) -> None:
-    promised = one.tensor._array
-    if isinstance(promised, Promise):
-        promised.array, promised.tape = one.array, None
+    array = one.tensor._array
+    if isinstance(array, Promise):
+        array.keep(one.array)
         one.tensor._array = one.array
 
 
