@@ -261,7 +261,7 @@ def finish_recording(loop: Loop, tape: Tape, optimizer: Any) -> None:
 def give_up(loop: Loop, reason: str) -> None:
     """This loop's rounds are run at once from now on, for a long while."""
     loop.given_up = loop.last_failure = reason
-    loop.wake_at = LONGEST_REST
+    loop.wake_at = loop.rounds + LONGEST_REST
     if loop.tape is not None:
         loop.tape.forget()
         loop.tape.let_go()
