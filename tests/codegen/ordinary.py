@@ -25,7 +25,7 @@ class Calls(Tape):
         self.recording = True
         self.found = []  # (row, arguments as arrays and plain values, results as arrays)
 
-    def call(self, call, row, args):
+    def unmatched(self, call, row, args):
         switch.tape = None
         try:
             results = call(*args)
