@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Iterator
 from typing import Any, TypeVar
 
 from kkori.core import errors
+from kkori.nn.attributes import make_direct
 from kkori.nn.calling import CALL_TABLES, Calls
 from kkori.nn.converting import Converts
 from kkori.nn.hooks import registered
@@ -95,10 +96,10 @@ class Module(Calls, Converts, Saves):
             self.register_parameter(name, None)
         elif isinstance(value, Module):
             _make_room(here, name, "_modules")
-            here["_modules"][name] = registered("module", self, name, value)
+            _put(self, "module", name, value)
         elif name in here["_modules"]:
             _only_none(value, f"child module '{name}' (torch.nn.Module or None expected)")
-            here["_modules"][name] = registered("module", self, name, None)
+            _put(self, "module", name, None)
         elif name in here["_buffers"] or isinstance(value, Buffer):
             _set_buffer(self, name, value)
         else:
@@ -136,8 +137,9 @@ class Module(Calls, Converts, Saves):
                     f"Cannot assign non-leaf Tensor to parameter '{name}'. Model parameters must "
                     f"be created explicitly. To express '{name}' as a function of another Tensor, "
                     "compute the value in the forward() method."))
-            param = registered("parameter", self, name, param)
-        self._parameters[name] = param
+            _put(self, "parameter", name, param)
+        else:
+            self._parameters[name] = None
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
         """Add a tensor that is state but not trained; `persistent` ones are in the state dict."""
@@ -147,7 +149,7 @@ class Module(Calls, Converts, Saves):
             raise TypeError(errors.message(
                 f"cannot assign '{typename(tensor)}' object to buffer '{name}' "
                 "(torch Tensor or None required)"))
-        self._buffers[name] = registered("buffer", self, name, tensor)
+        _put(self, "buffer", name, tensor)
         if persistent:
             self._non_persistent_buffers_set.discard(name)
         else:
@@ -166,7 +168,7 @@ class Module(Calls, Converts, Saves):
         if name == "":
             raise KeyError('module name can\'t be empty string ""')
         changed(self)
-        self._modules[name] = registered("module", self, name, module)
+        _put(self, "module", name, module)
 
     def register_module(self, name: str, module: Module | None) -> None:
         """`add_module` under its other name."""
@@ -394,6 +396,15 @@ def _make_room(here: dict[str, Any], name: str, kept: str) -> None:
         if table != kept:
             here[table].pop(name, None)
     here["_non_persistent_buffers_set"].discard(name)
+
+
+def _put(module: Module, what: str, name: str, value: Any) -> None:
+    """What every registration ends with."""
+    module.__dict__[_TABLES[what]][name] = registered(what, module, name, value)
+    make_direct(what, type(module), name, Module.__getattr__)
+
+
+_TABLES = {"parameter": "_parameters", "buffer": "_buffers", "module": "_modules"}
 
 
 def _set_buffer(module: Module, name: str, value: Any) -> None:
