@@ -21,6 +21,7 @@ from kkori.codegen.target import named
 from kkori.run import finish, guards, hot, loops, record
 from kkori.run.explain import Explanation, loop_facts
 
+STARTS = {"def finish": "finish", "tape.hand_out()": "backward"}
 TARGET = "avx512"  # by its description: the text is the same on every machine
 
 
@@ -69,7 +70,8 @@ def watched() -> Iterator[dict[str, str]]:
             names.pop()
 
     def note(text: str) -> Any:
-        found["finish" if text.startswith("def finish") else names[-1]] = text
+        name = next((name for start, name in STARTS.items() if start in text), names[-1])
+        found[name] = text
         return code_of(text)
 
     before, tape, caution = hot.enabled(), switch.tape, loops._state["caution"]

@@ -61,7 +61,7 @@ def listings():
 
 def test_the_page_quotes_every_kind_of_listing():
     assert [name for name, _ in QUOTES] == [
-        "guard of sub", "call", "finish", "plan", "text", "machine", "text", "explain"]
+        "guard of sub", "call", "backward", "finish", "plan", "text", "machine", "text", "explain"]
 
 
 @pytest.mark.parametrize(("name", "quote"), QUOTES, ids=[name for name, _ in QUOTES])

@@ -125,8 +125,8 @@ def tensor_backward(self: Tensor, gradient: Any = None, retain_graph: bool | Non
     tape = switch.tape
     if tape is not None and gradient is None and inputs is None and not retain_graph and (
             not create_graph):
-        for entry in tape.here[0].ends:  # in a hot loop: see kkori/run/tape.py
-            if entry.implicit is not None and tape.promise_gradients(entry, self):
+        for entry in tape.here.ends:  # in a hot loop: see kkori/run/tape.py
+            if entry.follow is not None and entry.follow(tape, self):
                 return
     backward([self], [gradient], retain_graph, create_graph, inputs=inputs)
 

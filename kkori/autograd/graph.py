@@ -207,7 +207,8 @@ def _save(node: Node, row: Any, args: Any, outputs: Any) -> None:
                     if users:
                         value = None  # only for gradients that nobody wants
                 if value is not None and value._storage is not None:
-                    version = value._storage.version
+                    storage = value._storage
+                    version = storage.writes + storage.rounds.count  # its `version`
         elif what == SHAPE:
             value = args[position]
             value = value._array.shape if isinstance(value, Tensor) else ()

@@ -3,7 +3,8 @@
 While a trace is replayed, operations hand out tensors whose `_array` is a Promise. Shape, strides
 and type can be read as often as one likes; whoever asks for anything else gets the real array,
 which is computed first. Every slot of a trace has a class of its own, so that making a promise is
-making an empty object, and recognising one is comparing classes.
+making an empty object, and recognising one is comparing classes. A slot comes once in a round, so
+a promise that was not needed serves again in the next: it waits in the `cell` of its class.
 """
 
 from __future__ import annotations
@@ -46,11 +47,24 @@ class Promise:
     written = checked = -1  # which external of the round its tensor is; see run/writes.py
     version = 0  # how often its tensor, if that is a result, has been written to in place
     flags: Any = None
+    cell: list[Any] = []  # with the promise that the next tensor of this slot will hold
     __array_priority__ = 2000
 
     def keep(self, array: Any) -> None:
         """The numbers are there."""
+        self.renew()
         self.array, self.tape = array, None
+
+    def show(self, array: Any) -> None:
+        """The numbers have been looked at, and the round goes on."""
+        self.renew()
+        self.array = array
+
+    def renew(self) -> None:
+        """The next tensor of this slot needs a promise of its own."""
+        cell = self.cell
+        if cell and cell[0] is self:
+            cell[0] = promised(type(self), self.tape)
 
     def real(self) -> Any:
         """The numbers, as they will be seen by all; what is pending is computed now."""
@@ -145,7 +159,7 @@ def promise_class(array: Any, slot: int, needs: bool) -> type[Promise]:
     return type("Promise", (Promise,), {
         "__slots__": (), "shape": array.shape, "strides": array.strides, "dtype": array.dtype,
         "ndim": array.ndim, "size": array.size, "itemsize": array.itemsize,
-        "nbytes": array.nbytes, "slot": slot, "needs": needs, "flags": _Flags(array)})
+        "nbytes": array.nbytes, "slot": slot, "needs": needs, "flags": _Flags(array), "cell": []})
 
 
 def promised(kind: type[Promise], tape: Any) -> Promise:

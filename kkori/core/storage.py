@@ -8,18 +8,49 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Storage", "is_shared_with_numpy", "root_of", "shown_to_numpy", "taken_from_numpy"]
+__all__ = ["Rounds", "Storage", "is_shared_with_numpy", "root_of", "shown_to_numpy",
+           "taken_from_numpy"]
+
+
+class Rounds:
+    """How often compiled rounds have written to all of some storages: one number for them all."""
+
+    __slots__ = ("count", "complete")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.complete = True  # none of the storages has been counted elsewhere since
+
+
+_never = Rounds()
 
 
 class Storage:
     """One buffer. Tensors that are views of one another hold the same Storage object."""
 
-    __slots__ = ("array", "version", "exports", "__weakref__")
+    __slots__ = ("array", "writes", "rounds", "exports", "__weakref__")
 
     def __init__(self, array: np.ndarray) -> None:
         self.array = array
-        self.version = 0
+        self.writes = 0  # in place, besides those that `rounds` counts
+        self.rounds = _never
         self.exports: list[Any] | None = None  # NumPy arrays on this memory outside kkori
+
+    @property
+    def version(self) -> int:
+        """How often it has been written to in place."""
+        return self.writes + self.rounds.count
+
+    @version.setter
+    def version(self, number: int) -> None:
+        self.writes = number - self.rounds.count
+
+    def count_with(self, rounds: Rounds) -> None:
+        """From now on `rounds` counts some of the writes."""
+        if self.rounds is not rounds:
+            self.writes += self.rounds.count - rounds.count
+            self.rounds.complete = self.rounds is _never
+            self.rounds = rounds
 
     def owner(self) -> np.ndarray:
         """The array that owns the memory; every view lies inside it."""

@@ -49,7 +49,7 @@ class Calls:
     def __call__(self, *args: Any, **options: Any) -> Any:
         tape = switch.tape
         if tape is not None and not options and not everywhere.any:
-            for event in tape.here[0].calls:  # in a hot loop: see kkori/run/calls.py
+            for event in tape.here.calls:  # in a hot loop: see kkori/run/calls.py
                 if event.module() is self:
                     found = event.go(tape, args)
                     if found is not None:
@@ -57,7 +57,7 @@ class Calls:
         try:
             if self._has_call_hooks or everywhere.any:
                 return HookedCall(self, args, options).run()
-            if tape is not None and not options and tape.here[0].tries < MOST_TRIES and (
+            if tape is not None and not options and tape.here.tries < MOST_TRIES and (
                     OWN[type(self)] and not tape.recording):
                 return learn(tape, self, args)
             return self.forward(*args, **options)

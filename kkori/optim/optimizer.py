@@ -80,7 +80,7 @@ def _with_hooks(step: Callable) -> Callable:
         if tape is not None and replayable and not (
                 args or kwargs or self._optimizer_step_pre_hooks or _global_step_pre_hooks
                 or self._optimizer_step_post_hooks or _global_step_post_hooks):
-            for entry in tape.here[0].ends:  # in a hot loop: see kkori/run/finish.py
+            for entry in tape.here.ends:  # in a hot loop: see kkori/run/finish.py
                 for finish in entry.finishes:
                     if finish(tape, self):
                         return None

@@ -11,6 +11,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from operator import is_
 from typing import Any
 from weakref import WeakKeyDictionary, ref
 
@@ -52,12 +53,12 @@ def learn(tape: Any, module: Any, args: tuple[Any, ...]) -> Any:
     """Call a module, and make the call an event if all it did was to match operations."""
     if not tape.may_hold or not is_pure(module):
         return module.forward(*args)
-    before, asides, start = tape.here, tape.asides, tape.here[0]
+    start, round, asides = tape.here, tape.bound, tape.asides
     start.tries += 1
     with noticing_warnings() as warned, counting(tape) as counters:
         result = module.forward(*args)
-    if not warned and tape.asides == asides:
-        inner = events_between(before, tape.here)
+    if not warned and tape.asides == asides and tape.bound is round:
+        inner = [(entry, entry.results(tape.made)) for entry in tape.here.after(start)]
         source = source_of(inner, result)
         if source is not None:
             event = write(tape, module, args, start, inner[-1][0], source, counters)
@@ -69,7 +70,8 @@ def learn(tape: Any, module: Any, args: tuple[Any, ...]) -> Any:
 def source_of(inner: list[tuple[Entry, Any]], result: Any) -> tuple[Entry, int] | None:
     """The event that has made what a call returns, and which of its results that is (-1: all)."""
     for entry, tensors in reversed(inner):
-        if entry.several and result is tensors:
+        if entry.several and result.__class__ is tuple and len(result) == len(tensors) and (
+                all(map(is_, result, tensors))):
             return entry, -1
         for number, tensor in enumerate(tensors):
             if tensor is result and entry.kind == "op":
@@ -107,17 +109,6 @@ def noticing_warnings() -> Iterator[list[Any]]:
         yield found
     finally:
         warnings.warn = warn
-
-
-def events_between(before: Any, here: Any) -> list[tuple[Entry, Any]]:
-    """What has been matched since `before`; empty if the round has been left meanwhile."""
-    found = []
-    while here is not before:
-        if here[2] is None:
-            return []
-        found.append((here[0], here[1]))
-        here = here[2]
-    return found[::-1]
 
 
 def is_pure(module: Any) -> bool:
@@ -160,6 +151,8 @@ def write(tape: Any, module: Any, args: tuple[Any, ...], start: Entry, end: Entr
         if kind == EXTERNAL:
             patterns[k] = kind, (data, None if data in seen else layouts)
             seen.add(data)
+    given = "".join(f"a{k}, " for k in range(len(patterns)))
+    guard.lines.append(f"  {given}= args" if patterns else "  () = args")
     guard.arguments(patterns, layouts, first)
     for number in range(first, end.externals):
         if number not in seen:
@@ -174,7 +167,7 @@ def write(tape: Any, module: Any, args: tuple[Any, ...], start: Entry, end: Entr
         in_guard(guard, entry)
     if not count(guard, module, counters, end):
         return None
-    guard.lines.append(" here = tape.here")
+    guard.lines.append(" made = tape.made")
     for entry in writing:
         promise_in_guard(guard, entry)
     made = needed(path, source[0])
@@ -182,9 +175,7 @@ def write(tape: Any, module: Any, args: tuple[Any, ...], start: Entry, end: Entr
         result = guard.promises(entry, str(number))
     if source[0].several and source[1] >= 0:
         result = f"r{len(made) - 1}_{source[1]}"
-    if source[0] is not end:
-        guard.lines.append(f" here = {guard.name('E', end)}, (), here")
-    event = Call(module, guard.done(result))
+    event = Call(module, guard.done(end, result))
     for one in module.modules():
         watched.setdefault(one, []).append(ref(event))
     return event

@@ -10,10 +10,9 @@ import numpy as np
 from kkori.core.promise import Promise
 from kkori.tensor import Tensor
 
-__all__ = ["AWAY", "CONSTANT", "EXTERNAL", "KINDS", "LEFT", "MOST_OPERATIONS",
-           "MOST_SNAPSHOT", "NUMBER", "PLAIN", "SLOT", "Entry", "Known", "Layout", "Unrecordable",
-           "alike", "check_constant", "is_hooked", "same_constant", "same_layout", "same_number",
-           "stub_of"]
+__all__ = ["AWAY", "CONSTANT", "EXTERNAL", "KINDS", "MOST_OPERATIONS", "MOST_SNAPSHOT", "NUMBER",
+           "PLAIN", "SLOT", "Entry", "Known", "Layout", "Unrecordable", "alike", "check_constant",
+           "is_hooked", "same_constant", "same_layout", "same_number", "stub_of"]
 
 SLOT, EXTERNAL, CONSTANT, NUMBER = range(4)  # what an argument of a recorded operation is
 MOST_OPERATIONS = 2000
@@ -80,8 +79,8 @@ class Entry:
 
     __slots__ = ("kind", "row", "call", "patterns", "mode", "slots", "promises", "stubs",
                  "ops", "calls", "ends", "parent", "externals", "slot_count", "layouts", "inner",
-                 "leaves", "depth", "misses", "runner", "several", "view", "looks", "go", "tries",
-                 "implicit", "finishes", "walk", "sums", "__weakref__")
+                 "leaves", "depth", "misses", "runner", "several", "view", "looks", "go", "follow",
+                 "tries", "implicit", "finishes", "walk", "sums", "__weakref__")
 
     def __init__(self, kind: str, parent: Entry | None) -> None:
         self.kind = kind
@@ -93,6 +92,7 @@ class Entry:
         self.row: Any = None
         self.call: Any = None
         self.go: Any = None  # matches and promises; see run/guards.py
+        self.follow: Any = None  # of backward() without arguments: notes that it was called
         self.runner: Any = None
         self.finishes: Any = ()  # of step(): functions that end rounds, and only those they know
         self.mode = True
@@ -135,7 +135,9 @@ class Entry:
             stack.extend(entry.children)
             entry.finishes = ()
             entry.ops, entry.calls, entry.ends = [], [], []
-            entry.go = entry.runner = entry.walk = None
+            entry.go = entry.follow = entry.runner = entry.walk = None
+            for kind in entry.promises:
+                kind.cell.clear()  # a promise knows its tape
 
     def endings(self) -> list[Entry]:
         """The ends of rounds behind here that can be run."""
@@ -150,6 +152,11 @@ class Entry:
     def replayed(self) -> int:
         """How many rounds that end behind here have been run as one call."""
         return sum(end.runner.rounds() for end in self.endings())
+
+    def results(self, made: list[Any]) -> list[Tensor]:
+        """What has been promised for this event in a round: nothing where it is a backward() whose
+        gradients nobody has asked for, or is inside the call of a module."""
+        return [made[slot] for slot in self.slots if made[slot] is not None]
 
     def path(self) -> list[Entry]:
         """The events from the start of the round to here."""
@@ -170,8 +177,7 @@ class Entry:
         return found[::-1]
 
 
-LEFT = Entry("left", None)  # no path leads on from here
-AWAY = (LEFT, (), None)  # where a tape stands while nothing is matched
+AWAY = Entry("away", None)  # where a tape stands while nothing is matched: no path leads on
 
 
 def same_number(one: Any, two: Any) -> bool:

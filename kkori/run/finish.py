@@ -25,14 +25,15 @@ _new = object.__new__
 _alone: dict[str, int] = {}  # what CPython counts for a tensor, and a promise, of the tape alone
 
 
-def write(tape: Any, update: Any, here: Any, held: Any, runner: Any) -> Any:
+def write(tape: Any, update: Any, held: Any, runner: Any) -> Any:
     """``finish(tape, optimizer)``: True where it has ended a round like this one, or None; None
     where rounds like this one need more than straight lines."""
-    if here[0] is not update.only_backward or here[1] or not simple(here, held) or any(
+    if tape.here is not update.only_backward or tape.here.results(tape.made) or not simple(
+            tape.here.path(), held) or any(
             update.tails.wanted([*held[0], *[entry.slots[0] for entry, _ in held[2]]])):
         return None
     found = Finish(tape, update, held, runner)
-    found.same_events(here)
+    found.same_results()
     found.same_optimizer()
     found.compute()
     found.hand_out()
@@ -41,12 +42,11 @@ def write(tape: Any, update: Any, here: Any, held: Any, runner: Any) -> Any:
     return found.names.pop("finish")
 
 
-def simple(here: Any, held: Any) -> bool:
+def simple(path: list[Any], held: Any) -> bool:
     """Whether all that is held is one result of its operation, in order in memory, and every view
     is one of a result of this round with the same elements in the same order."""
     slots, _, views = held
-    while here[2] is not None:
-        entry, _, here = here
+    for entry in path:
         if entry.kind == "input":
             return False
         for slot, promise in zip(entry.slots, entry.promises, strict=True):
@@ -80,10 +80,10 @@ class Finish:
         self.views = [entry for entry, _ in views]
         self.shown = {entry.view[1] for entry in self.views}
         self.held = sorted([*self.slots, *[entry.slots[0] for entry in self.views]])
-        self.lines = ["def finish(tape, optimizer):", " link = tape.here"]
+        self.lines = ["def finish(tape, optimizer):", " made = tape.made"]
         self.names: dict[str, Any] = {
             "new": _new, "getrefcount": getrefcount, "next_number": _next_number, "len": len,
-            "map": map, "sum": sum, "Storage": Storage, "START": tape.start, "UPDATE": update,
+            "map": map, "sum": sum, "Storage": Storage, "ROOT": tape.root, "UPDATE": update,
             "RUNNER": runner, "RESULTS": runner.results, "CALL": runner.call,
             "WORDS": runner.words, "SLOTS": self.slots, "VIEWS": self.views,
             "LEAVES": update.leaf_tensors(tape), "EMPTY": [None] * tape.most_externals,
@@ -104,33 +104,32 @@ class Finish:
 
     # Is it the same?
 
-    def same_events(self, here: Any) -> None:
-        """The same events as last time, and of their results the same are still held."""
-        conditions: list[str] = []
-        while here[2] is not None:
-            entry, tensors, here = here
-            results = [f"result{slot}" for slot in entry.slots[:len(tensors)]]
-            self.add(" event, tensors, link = link")
-            self.unless(f"event is not {self.name('EVENT', entry)}")
-            if entry.kind == "backward":
-                self.unless("tensors")  # somebody has asked for the gradients
-            if results:
-                self.add(f" {', '.join(results)}, = tensors")
-            conditions += [self.otherwise_held(slot) for slot in entry.slots[:len(tensors)]]
+    def same_results(self) -> None:
+        """The same results have been promised as last time, and of these the same are still held.
+
+        That the events are the same goes without saying: this function is asked behind one only.
+        """
+        slots = [slot for entry in self.tape.here.path() for slot in entry.slots]
+        given = [slot for slot in slots if self.tape.made[slot] is not None]
+        absent = [slot for slot in slots if slot not in given]
+        forgotten = [slot for slot in given if slot not in self.held]
+        if absent:
+            self.unless(" is ".join(["not None", *[f"made[{slot}]" for slot in absent], "None"]))
+        if forgotten:
+            counts = " + ".join(f"getrefcount(made[{slot}])" for slot in forgotten)
+            self.unless(f"{counts} != {self.name('ALONE', len(forgotten) * _alone['listed'])}")
         for slot in self.held:
-            self.add(f" promise{slot} = result{slot}._array")
-        self.unless("link is not START", *conditions)
+            self.add(f" result{slot} = made[{slot}]", f" promise{slot} = result{slot}._array")
+        self.unless(*map(self.otherwise_held, self.held))
+        self.given = given
 
     def otherwise_held(self, slot: int) -> str:
-        """Whether somebody holds a result that nobody held before, or the reverse; or has looked
-        at one."""
-        if slot not in self.held:
-            return f"getrefcount(result{slot}) > TENSOR"
-        looked = f"promise{slot}.array is not None"
+        """Whether nobody holds a result that somebody held before, or its promise is held by more
+        than it, or somebody has looked at it."""
+        looked = f"promise{slot}.array is not None or getrefcount(promise{slot}) != PROMISE"
         if slot in self.shown:  # its views hold it
             return looked
-        return (f"{looked} or getrefcount(result{slot}) <= TENSOR and "
-                f"getrefcount(promise{slot}) <= PROMISE")
+        return f"getrefcount(result{slot}) <= TENSOR or {looked}"
 
     def same_optimizer(self) -> None:
         """The same inputs, optimizer, options and state; the rule's numbers."""
@@ -152,7 +151,8 @@ class Finish:
                  " except (KeyError, IndexError): return None")
         self.unless("OPTIONS != GROUP.options and not GROUP.examine(optimizer)",
                     "not GROUP.exact")
-        self.add(f" numbers = GROUP.function({'*GROUP.counts' if group.counts else ''})")
+        self.add(" numbers = " + ("GROUP.function(*GROUP.counts)" if group.counts
+                                  else "GROUP.constant"))
 
     # Then it is run.
 
@@ -169,13 +169,11 @@ class Finish:
         """Arrays and tails for what is held; the gradients, for whoever asks."""
         self.add(f"  tape.owes = LEAVES, RESULTS, {len(self.slots)}, UPDATE")
         for number, slot in enumerate(self.slots):
-            self.add(f"  result{slot}._array = promise{slot}.array = RESULTS[{number}]",
-                     f"  promise{slot}.tape = None")
+            self.add(f"  result{slot}._array = RESULTS[{number}]")
         for entry in self.views:
             slot, base = entry.slots[0], f"result{entry.view[1]}"
             view = f"{base}._array.reshape({self.name('SHAPE', entry.promises[0].shape)})"
-            self.add(f"  result{slot}._array = promise{slot}.array = {view}",
-                     f"  promise{slot}.tape = None",
+            self.add(f"  result{slot}._array = {view}",
                      f"  result{slot}._storage = {base}._storage = Storage({base}._array)")
         if any(slot in self.update.tails.first for slot in self.held):
             self.tails()
@@ -207,11 +205,16 @@ class Finish:
         if self.one_group:
             if group.counts:
                 self.add(f"  GROUP.counts = numbers[{group.mine.start}:]")
-            self.add("  for storage in UPDATE.storages: storage.version += 1")
+            self.add("  steps = UPDATE.steps", "  if not steps.complete: UPDATE.attach()",
+                     "  steps.count += 1")
+            for _, place, _ in self.update.sums:
+                held = self.name("PLACE", place)
+                self.add(f"  {held}['_grad'].shared_storage().version += 1")
         else:
             self.add("  UPDATE.counted(numbers)")
         self.add("  tape.bound = EMPTY[:]", "  tape.due = False", "  tape.first = None",
-                 "  tape.here = START", "  if tape.next is not None: tape.next(tape)",
+                 f"  {' = '.join(f'made[{slot}]' for slot in self.given)} = None",
+                 "  tape.here = ROOT", "  if tape.next is not None: tape.next(tape)",
                  " except BaseException:",
                  "  UPDATE.finish_later(tape, RUNNER, before, numbers, SLOTS, VIEWS)", "  raise",
                  " return True")
@@ -224,11 +227,14 @@ def _calibrate() -> None:
 
     thing = Thing()
     thing._array = Thing()
-    here, names = (None, (thing,), None), {"getrefcount": getrefcount}
+    made, cell, names = [thing], [thing._array], {"getrefcount": getrefcount}
     del thing
-    exec("def count(link):\n event, tensors, link = link\n result0, = tensors\n"
-         " promise0 = result0._array\n return getrefcount(result0), getrefcount(promise0)", names)
-    _alone["tensor"], _alone["promise"] = names["count"](here)  # type: ignore
+    exec("def count(made):\n listed = getrefcount(made[0])\n result0 = made[0]\n"
+         " promise0 = result0._array\n"
+         " return listed, getrefcount(result0), getrefcount(promise0)", names)
+    _alone.update(zip(("listed", "tensor", "promise"), names["count"](made),  # type: ignore
+                      strict=True))
+    del cell
 
 
 _calibrate()

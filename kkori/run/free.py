@@ -101,11 +101,11 @@ class FreeTape(Tape):
         """``backward()``, and with it the round."""
         if not (self.recording or keep or create or inputs) and (
                 inspect_results[0] is None and self.copies_are_true()):
-            for entry in self.here[0].ends:
-                if entry.kind == "backward" and entry.go(self, (*roots, *grads)) and (
-                        self.run_round(entry)):
+            for entry in self.here.ends:
+                if entry.kind == "backward" and len(entry.patterns) == len(roots) + len(grads) and (
+                        entry.go(self, *roots, *grads) and self.run_round(entry)):
                     return
-        if not self.recording and self.here is not self.start:
+        if not self.recording and self.here is not self.root:
             self.miss()
         if self.recording:
             self.record_end(run, roots, grads, keep, create, inputs)
@@ -116,18 +116,14 @@ class FreeTape(Tape):
         self.missed(first)
         self.begin()
 
-    def promise_gradients(self, entry: Entry, root: Tensor) -> bool:
-        """Left to `backward`: gradients are put where they belong at once."""
-        return False
-
     def run_round(self, entry: Entry) -> bool:
         """Compute the round that ends here; False, with nothing changed, where that cannot be."""
-        ending, bound, here = entry.runner, self.bound[:entry.externals], self.here
+        ending, bound = entry.runner, self.bound[:entry.externals]
         leaves = [bound[number] for number, _ in entry.leaves]
         if ending is None or any(is_hooked(leaf) or isinstance(
                 leaf._grad, Tensor) and leaf._grad._requires_grad for leaf in leaves):
             return False
-        found = hot.still_held(here, ending.tails)
+        found = hot.still_held(self, ending.tails)
         if found is None:
             return False
         slots = found[0]
@@ -152,7 +148,7 @@ class FreeTape(Tape):
         """Hand out what is still wanted of a computed round."""
         writes.give_back(self)
         hot.fulfil(held, outputs, tails, self)
-        self.here = self.start
+        self.here = self.root
         self.counts["rounds"] += 1
         self.idle = 0
 

@@ -45,7 +45,7 @@ def call(tape: Any, run: Any, roots: Any, grads: Any, keep: bool, create: bool,
          goals: Any) -> Any:
     """What ``run(roots, grads, keep, create, goals)`` gives: promised, noted down, or at once."""
     args = (len(roots), len(goals), bool(keep), bool(create), *roots, *goals, *grads)
-    if not tape.recording and tape.here is not tape.start:
+    if not tape.recording and tape.here is not tape.root:
         found = matched(tape, args)
         if found is not None:
             return found
@@ -61,7 +61,7 @@ def call(tape: Any, run: Any, roots: Any, grads: Any, keep: bool, create: bool,
 def matched(tape: Any, args: Any) -> Any:
     """The promised gradients, if this is what the round does here."""
     if inspect_results[0] is None:
-        for entry in tape.here[0].ends:
+        for entry in tape.here.ends:
             if entry.kind == "grad":
                 found = entry.go(tape, args)
                 if found is not None:
@@ -201,16 +201,14 @@ def guard(entry: Entry, tape: Any) -> Any:
             found.check(f"a{k}._hooks is not None and any(a{k}._hooks)")
     found.names["any"] = any
     found.otherwise()
-    found.lines.append(" here = tape.here")
-    found.lines.append(f" here = {found.name('E', entry)}, (), here")
+    found.lines.append(" made = tape.made")
     names: dict[int, str] = {}
     for number, inner in enumerate(calls.needed):
         found.promises(inner, str(number))
         names.update({slot: f"r{number}_{k}" for k, slot in enumerate(inner.slots)})
-    if last is not entry and not set(last.slots) & names.keys():
-        found.lines.append(f" here = {found.name('E', last)}, (), here")
     texts: dict[int, Any] = {RESULT: names.get, GIVEN: "a{}".format, NOTHING: lambda _: "None"}
-    return found.done("[" + ", ".join(texts[kind](data) for kind, data in calls.answers) + "]")
+    answers = ", ".join(texts[kind](data) for kind, data in calls.answers)
+    return found.done(last, f"[{answers}]")
 
 
 def needed(entry: Entry, calls: Gradients) -> list[Entry]:

@@ -12,7 +12,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from kkori.core.promise import Promise
+from kkori.autograd.engine import inspect_results
+from kkori.core.promise import Promise, promised
 from kkori.core.storage import is_shared_with_numpy
 from kkori.run.entry import (
     CONSTANT,
@@ -22,12 +23,13 @@ from kkori.run.entry import (
     Entry,
     Known,
     Layout,
+    is_hooked,
     same_constant,
     same_number,
 )
 from kkori.tensor import Tensor, wrap
 
-__all__ = ["Guard", "admit", "ending", "later", "operation"]
+__all__ = ["Guard", "admit", "ending", "following", "later", "operation"]
 
 _new = object.__new__
 
@@ -53,8 +55,6 @@ class Guard:
     def arguments(self, patterns: list[tuple[int, Any]], layouts: list[Layout],
                   first: int) -> None:
         """Compare all arguments; `first` is the number of the first external that is new."""
-        given = "".join(f"a{k}, " for k in range(len(patterns)))
-        self.lines.append(f"  {given}= args" if patterns else "  () = args")
         if any(kind == EXTERNAL for kind, _ in patterns) or layouts:
             self.lines.append("  bound = tape.bound")
         for k, (kind, data) in enumerate(patterns):
@@ -109,26 +109,29 @@ class Guard:
         for k, (promise, stub) in enumerate(zip(entry.promises, entry.stubs, strict=True)):
             one = f"r{stem}_{k}"
             results.append(one)
+            if not promise.cell:
+                promise.cell.append(promised(promise, self.tape))
             self.lines += [f" {one} = new(Tensor)",
-                           f" {one}._array = p = {self.name('K', promise)}()",
-                           " p.array = None", " p.tape = tape"]
+                           f" {one}._array = {self.name('P', promise.cell)}[0]"]
             if stub is not None:
                 self.lines += [f" {one}._requires_grad = True",
                                f" {one}._node = {self.name('G', stub)}"]
         found = f"({''.join(one + ', ' for one in results)})"
-        event = self.name("E", entry)
         if entry.view is not None:
-            self.lines.append(f" tape.tie({event}, {found}, here)")
-        self.lines.append(f" here = {event}, {found}, here")
+            self.lines.append(f" tape.tie({self.name('E', entry)}, {found})")
+        for slot, one in zip(entry.slots, results, strict=True):
+            self.lines.append(f" made[{self.name('N', slot)}] = {one}")
         return found if entry.several else results[0]
 
     def otherwise(self) -> None:
         """The end of the comparisons: what has no `_array`, or another number of arguments."""
         self.lines.append(" except (AttributeError, TypeError, ValueError): return None")
 
-    def done(self, result: str) -> Any:
-        """The function."""
-        self.lines += [" tape.here = here", f" return {result}"]
+    def done(self, end: Entry | None, result: str) -> Any:
+        """The function; the round stands at the event `end` then, if that is not None."""
+        if end is not None:
+            self.lines.append(f" tape.here = {self.name('E', end)}")
+        self.lines.append(f" return {result}")
         exec(code_of("\n".join(self.lines)), self.names)
         return self.names.pop("go")  # it would hold itself
 
@@ -143,33 +146,59 @@ def code_of(text: str) -> Any:
 
 
 def operation(entry: Entry, tape: Any) -> Any:
-    """``go(tape, args)`` for one operation: its promised result, or None."""
-    guard = Guard(tape, "def go(tape, args):")
+    """``go(tape, ...)`` for one operation: its promised result, or None."""
+    guard = Guard(tape, head_of(entry))
     guard.check(f"tape.on is not {entry.mode}")
     guard.arguments(entry.patterns, entry.layouts, entry.externals - len(entry.layouts))
     guard.otherwise()
-    guard.lines.append(" here = tape.here")
-    return guard.done(guard.promises(entry, "0"))
+    guard.lines.append(" made = tape.made")
+    return guard.done(entry, guard.promises(entry, "0"))
 
 
-def later(entry: Entry, write: Any) -> Any:
+def head_of(entry: Entry) -> str:
+    """The first line of a function that takes the arguments of an event one by one."""
+    return f"def go({', '.join(['tape', *[f'a{k}' for k in range(len(entry.patterns))]])}):"
+
+
+def later(entry: Entry, write: Any, place: str = "go") -> Any:
     """``go`` for an event that has not come again yet: the guard is made when it is first asked.
 
     Most events of rounds that are never alike are never asked.
     """
-    def go(tape: Any, args: Any) -> Any:
-        entry.go = write(entry, tape)
-        return entry.go(tape, args)
+    def go(tape: Any, *args: Any) -> Any:
+        found = write(entry, tape)
+        setattr(entry, place, found)
+        return found(tape, *args)
     return go
 
 
 def ending(entry: Entry, tape: Any) -> Any:
-    """``go(tape, args)`` for backward(), whose arguments are roots and gradients: True, or None."""
-    guard = Guard(tape, "def go(tape, args):")
+    """``go(tape, ...)`` for backward(), whose arguments are roots and gradients: True, or None."""
+    guard = Guard(tape, head_of(entry))
     guard.arguments(entry.patterns, entry.layouts, entry.externals - len(entry.layouts))
     guard.otherwise()
-    guard.lines.append(" here = tape.here")
-    return guard.done("True")
+    return guard.done(None, "True")
+
+
+def following(entry: Entry, tape: Any) -> Any:
+    """``go(tape, root)`` for ``root.backward()`` as one event: nothing is done but noting that it
+    was called, where the leaves are as they were: no gradient yet, no hooks."""
+    guard = Guard(tape, "def go(tape, a0):")
+    guard.names.update(is_hooked=is_hooked, inspects=inspect_results)
+    guard.slot("a0", entry.patterns[0][1])
+    guard.lines += ["  if tape.owes is not None: tape.hand_out()", "  bound = tape.bound"]
+    for number, _ in entry.leaves:
+        guard.lines.append(f"  leaf = bound[{guard.name('N', number)}]")
+        guard.check("leaf._grad is not None or leaf._hooks is not None and is_hooked(leaf)")
+    event = guard.name("E", entry)
+    guard.check("inspects[0] is not None or tape.originals and not tape.copies_are_true()")
+    if entry.sums:
+        guard.check(f"not tape.leaves_are_free({event})")
+    guard.otherwise()
+    implicit = guard.name("I", entry.implicit)
+    guard.lines += [f" bound[{guard.name('N', entry.externals - 1)}] = {implicit}",
+                    " tape.due = True"]
+    return guard.done(entry, "True")
 
 
 def admit(tape: Any, known: Known, layout: Layout, number: int, tensor: Any) -> Tensor | None:

@@ -40,7 +40,7 @@ def replay(optimizer: Any) -> bool:
     """Whether the whole round, with the step that begins now, could be run as one call."""
     tape = switch.tape
     if tape is not None:
-        for entry in tape.here[0].ends:
+        for entry in tape.here.ends:
             if entry.kind == "step" and entry.runner.optimizer() is optimizer:
                 return run_round(tape, entry.runner, optimizer)
     return False
@@ -55,7 +55,7 @@ def run_round(tape: Tape, update: Any, optimizer: Any) -> bool:
     if not arrays:
         return False
     here = tape.here
-    held = still_held(here, update.tails)
+    held = still_held(tape, update.tails)
     if held is None:
         return False
     slots = tuple(held[0])
@@ -64,7 +64,7 @@ def run_round(tape: Tape, update: Any, optimizer: Any) -> bool:
         needed = 1 if tape.replayed() else matches_needed(update.trace.work)
         if slots not in update.compiled and not update.is_worth_it(needed):
             tape.waited = True
-            here = held = None  # or it would hold results longer than they are needed
+            held = None  # or it would hold results longer than they are needed
             tape.flush()
             return False
         runner = update.runner(slots)
@@ -76,7 +76,7 @@ def run_round(tape: Tape, update: Any, optimizer: Any) -> bool:
     try:
         outputs = runner.run(arrays, numbers)
         runner.stamp = tape.admitted
-        update.note(tape, here, held, runner)
+        update.note(tape, held, runner)
         finish(tape, update, held, outputs, numbers)
     except runner.Doubtful:  # nothing has been overwritten; an array rule may have something to say
         return False
@@ -110,14 +110,12 @@ def finish(tape: Tape, update: Any, held: Any, outputs: list[Any], numbers: Any)
 def owed_by(tape: Tape, update: Any, held: list[int], outputs: list[Any]) -> Any:
     """Gradients that nobody has asked for: leaves, arrays from a certain one on, and whose
     ``zero_grad()`` may clear them. The tape keeps them until somebody asks."""
-    here = tape.here
-    if here[0] is update.only_backward:
+    if tape.here is update.only_backward:
         return update.leaf_tensors(tape), outputs, len(held), update
     leaves, arrays = [], []
     found = dict(zip(update.outputs[tuple(held)], outputs, strict=True))
     bound = tape.bound
-    while here[2] is not None:
-        entry, tensors, here = here
+    for entry, tensors in tape.pending[::-1]:
         if entry.kind == "backward" and not tensors:
             leaves += [bound[number] for number, _ in entry.leaves]
             arrays += [found[slot] for slot in entry.slots]
@@ -140,7 +138,7 @@ def drop_gradients(optimizer: Any) -> bool:
 _alone = [0, 0]
 
 
-def still_held(here: Any, tails: Any) -> Any:
+def still_held(tape: Any, tails: Any) -> Any:
     """What somebody still holds of a round, the newest first: slots, their tensors, and the events
     that made views. None if one of them needs a tail that a replayed round cannot give.
 
@@ -149,28 +147,28 @@ def still_held(here: Any, tails: Any) -> Any:
     slots: list[int] = []
     found: list[Tensor] = []
     by_tensor, by_promise = _alone
-    at = here
-    while at[2] is not None:
-        entry, tensors, at = at
-        if entry.view is not None and tensors:
-            tensor = None  # or it would be held here
-            return held_among_views(here, tails)
-        k = 0
-        for tensor in tensors:
+    entry, made = tape.here, tape.made
+    while entry is not None:
+        for k, slot in enumerate(entry.slots):
+            tensor = made[slot]
+            if tensor is None:
+                continue
+            if entry.view is not None:
+                tensor = None  # or it would be held here
+                return held_among_views(tape, tails)
             if getrefcount(tensor) > by_tensor or getrefcount(tensor._array) > by_promise:
-                slot = entry.slots[k]
                 if entry.stubs[k] is not None and slot not in tails.first:
                     return None
                 if tensor._array.slot == slot:  # else it has been written to since
                     slots.append(slot)
                     found.append(tensor)
-            k += 1
+        entry = entry.parent
     if tails.needs:
         slots += tails.more(slots)
     return slots, found, ()
 
 
-def held_among_views(here: Any, tails: Any) -> Any:
+def held_among_views(tape: Any, tails: Any) -> Any:
     """The same where there are views: whoever holds one holds what it is a view of."""
     slots: list[int] = []
     found: list[Tensor] = []
@@ -178,13 +176,14 @@ def held_among_views(here: Any, tails: Any) -> Any:
     wanted: set[int] = set()  # slots of which views are held
     bases: dict[int, int] = {}  # by how many views a tensor is held that nobody else holds
     by_tensor, by_promise = _alone
-    while here[2] is not None:
-        entry, tensors, here = here
+    entry, made = tape.here, tape.made
+    while entry.parent is not None:
         of_slot = entry.view is not None and entry.view[0] == SLOT
         held = False
-        for k in range(len(tensors)):  # zip() would hold a tensor, too
-            slot, tensor = entry.slots[k], tensors[k]
-            if slot not in wanted and getrefcount(tensor._array) <= by_promise and (
+        for k, slot in enumerate(entry.slots):
+            tensor = made[slot]
+            if tensor is None or slot not in wanted and (
+                    getrefcount(tensor._array) <= by_promise) and (
                     getrefcount(tensor) <= by_tensor + bases.get(id(tensor), 0)):
                 continue
             held = True
@@ -194,12 +193,13 @@ def held_among_views(here: Any, tails: Any) -> Any:
                 slots.append(slot)
                 found.append(tensor)
         if held and entry.view is not None:
-            views.append((entry, tensors))
+            views.append((entry, entry.results(made)))
             if of_slot:
                 wanted.add(entry.view[1])
-        if tensors and of_slot:
-            base = id(tensors[0]._base)
-            bases[base] = bases.get(base, 0) + len(tensors)
+        if of_slot and made[entry.slots[0]] is not None:
+            base = id(made[entry.slots[0]]._base)
+            bases[base] = bases.get(base, 0) + len(entry.slots)
+        entry = entry.parent
     if tails.needs:
         slots += tails.more([*slots, *[slot for entry, _ in views for slot in entry.slots]])
     return slots, found, views[::-1]
@@ -264,17 +264,19 @@ class _Nothing:
 def _calibrate() -> None:
     """Find out what `getrefcount` says of something that only the tape holds."""
     entry = Entry("op", None)
-    entry.slots, entry.stubs = [0], [None]
+    entry.slots, entry.stubs, entry.slot_count = [0], [None], 1
     entry.promises = [promise_class(np.zeros(1), 0, False)]
     entry.row, tape = entry, Tape()
     entry.go = operation(entry, tape)
     tape.root.add(entry)
+    tape.most_slots = 1
+    tape.reset()
     tape.call(None, entry, ())
     found = []
     for place in (0, 1):
         _alone[:] = [1000, 1000]
         _alone[place] = 0
-        while still_held(tape.here, _Nothing)[0]:
+        while still_held(tape, _Nothing)[0]:
             _alone[place] += 1
         found.append(_alone[place])
     _alone[:] = found

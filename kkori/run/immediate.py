@@ -116,9 +116,9 @@ def unary_caller(row: Any, floats: bool) -> Callable[[Tensor], Tensor]:
     def call(input: Tensor) -> Tensor:
         tape = switch.tape
         if tape is not None:
-            for event in tape.here[0].ops:  # in a hot loop: see kkori/run/tape.py
+            for event in tape.here.ops:  # in a hot loop: see kkori/run/tape.py
                 if event.row is row:
-                    promised = event.go(tape, (input,))
+                    promised = event.go(tape, input)
                     if promised is not None:
                         return promised
             return tape.unmatched(call, row, (input,))
@@ -147,9 +147,9 @@ def binary_caller(row: Any, floats: bool) -> Callable[[Any, Any], Tensor]:
     def call(input: Any, other: Any) -> Tensor:
         tape = switch.tape
         if tape is not None:
-            for event in tape.here[0].ops:  # in a hot loop: see kkori/run/tape.py
+            for event in tape.here.ops:  # in a hot loop: see kkori/run/tape.py
                 if event.row is row:
-                    promised = event.go(tape, (input, other))
+                    promised = event.go(tape, input, other)
                     if promised is not None:
                         return promised
             return tape.unmatched(call, row, (input, other))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from kkori.core.promise import Promise
+from kkori.core.threads import undisturbed
 from kkori.run.entry import SLOT, Entry, Unrecordable
 from kkori.tensor import Tensor
 
@@ -22,34 +23,20 @@ def expect(tape: Any, tensor: Any) -> bool:
     promised, here = tensor._array, tape.here
     if not isinstance(promised, Promise) or tensor._requires_grad or tape.originals:
         return False
-    for entry in here[0].ends:
+    for entry in here.ends:
         if entry.kind == "input" and promised.__class__ is entry.patterns[0][1]:
-            found, others = promised.peek(), without(here, tensor)
-            if tape.here is not here or others is None:  # it was computed by leaving the round
-                return False
-            tape.bound[entry.externals - 1] = tensor
-            tape.admitted += 1
-            tape.here = entry, (), others
-            tensor._array = found
+            found = promised.peek()
+            if tape.here is not here or tape.made[promised.slot] is not tensor:
+                return False  # it was computed by leaving the round
+            with undisturbed():
+                tape.made[promised.slot] = other = _new(Tensor)  # what was promised; nobody has it
+                other._array = promised
+                tape.bound[entry.externals - 1] = tensor
+                tape.admitted += 1
+                tape.here = entry
+                tensor._array = found
             return True
     return False
-
-
-def without(here: Any, tensor: Any) -> Any:
-    """Where the round stands if what was promised as `tensor` is another tensor's, that nobody has.
-    """
-    passed = []
-    while not any(one is tensor for one in here[1]):
-        passed.append(here[:2])
-        here = here[2]
-        if here is None:
-            return None
-    other = _new(Tensor)
-    other._array = tensor._array
-    found = here[0], tuple([other if one is tensor else one for one in here[1]]), here[2]
-    for entry, tensors in reversed(passed):
-        found = entry, tensors, found
-    return found
 
 
 def record(tape: Any, tensor: Any) -> bool:

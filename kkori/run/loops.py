@@ -10,6 +10,7 @@ Programs that make many short loops make those that follow wait longer.
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import weakref
 from typing import Any
@@ -71,10 +72,10 @@ class Loop:
         self.given_up = self.last_failure = ""
         self.follower: Any = weakref.ref(self)  # the loop whose step came after this one's
 
-    def __del__(self) -> None:
+    def __del__(self, at_exit: Any = sys.is_finalizing) -> None:
         """The optimizer is gone: its trace lets go of what it holds."""
         tape = self.tape
-        if tape is not None:
+        if tape is not None and not at_exit():  # then nobody can look any more
             tape.flush()
             self.learn_from(tape.replayed())
             tape.let_go()
@@ -160,7 +161,7 @@ def before_step(optimizer: Any) -> None:
         tape.in_place()
         return
     assert tape is not None
-    if not tape.recording and tape.here is not tape.start:
+    if not tape.recording and tape.here is not tape.root:
         tape.miss()
 
 

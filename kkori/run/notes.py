@@ -91,7 +91,7 @@ def callers() -> list[str]:
 
 def wrong_operation(tape: Any, row: Any, args: Any) -> str:
     """Which comparison of a guard has failed."""
-    at = tape.here[0]
+    at = tape.here
     alike = [entry for entry in at.ops if entry.row is row]
     if not alike:
         return f"{row.name}, where {expected(at)} was recorded"
@@ -157,9 +157,9 @@ def expected(at: Any) -> str:
 def wrong_end(tape: Any) -> str:
     """Why a backward() or a step is not the recorded one."""
     kind = "step" if "before_step" in callers() else "backward"
-    runners = [entry.runner for entry in tape.here[0].ends if entry.kind == kind]
+    runners = [entry.runner for entry in tape.here.ends if entry.kind == kind]
     if not runners:
-        return f"{kind}(), where {expected(tape.here[0])} was recorded"
+        return f"{kind}(), where {expected(tape.here)} was recorded"
     if kind == "backward":
         waits = "" if tape.may_hold else "a round that is not compiled yet, or "
         return f"{waits}backward() with other options, hooks or gradients than were recorded"
@@ -174,6 +174,6 @@ def wrong_step(tape: Any, update: Any, optimizer: Any) -> str:
         return "the optimizer's options, state or gradients are not as they were recorded"
     if not update.arrays(tape):
         return "memory that the step overwrites is used by something else, too"
-    if still_held(tape.here, update.tails) is None:
+    if still_held(tape, update.tails) is None:
         return "a result is kept whose graph a compiled round does not have"
     return "an array rule may have to raise an error"

@@ -22,7 +22,6 @@ from kkori.run.entry import (
     CONSTANT,
     EXTERNAL,
     KINDS,
-    LEFT,
     MOST_OPERATIONS,
     NUMBER,
     SLOT,
@@ -47,12 +46,12 @@ class Recording:
 
     root: Entry
     here: Any
-    start: Any
     counts: dict[str, int]
     may_record: bool
     may_hold: bool
     notes: Notes
     most_externals: int
+    most_slots: int
     recording = False
     leaves_data_out = False  # rounds cut their own part out of the data: it comes from outside
 
@@ -143,7 +142,7 @@ class Recording:
         if self.grown is not None:
             parent, entry = self.grown
             parent.remove(entry)
-            self.grown, self.at = None, LEFT
+            self.grown, self.at = None, AWAY
 
     def grow(self, entry: Entry) -> None:
         """A new event behind the last one."""
@@ -151,9 +150,12 @@ class Recording:
             self.grown = self.at, entry
         if entry.kind != "step" and entry.go is None:
             entry.go = guards.later(entry, GUARDS[entry.kind])
+        if entry.implicit is not None and self.may_hold:
+            entry.follow = guards.later(entry, guards.following, "follow")
         self.at.add(entry)
         self.at = entry
         self.most_externals = max(self.most_externals, entry.externals)
+        self.most_slots = max(self.most_slots, entry.slot_count)
 
     def remember(self, call: Any, row: Any, args: tuple[Any, ...], found: Any) -> None:
         if self.at.depth > MOST_OPERATIONS:

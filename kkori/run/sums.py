@@ -15,7 +15,7 @@ import numpy as np
 from kkori.run.entry import is_hooked
 from kkori.tensor import Tensor, wrap
 
-__all__ = ["Versions", "is_alone"]
+__all__ = ["is_alone"]
 
 _alone = [1000, 1000]  # what CPython counts for a gradient, and its storage, of the leaf alone
 
@@ -28,25 +28,6 @@ def is_alone(leaf: Any) -> bool:
         return False
     storage = grad._storage
     return storage is None or not storage.exports and getrefcount(storage) <= _alone[1]
-
-
-class Versions:
-    """Stands for the storage of a leaf's gradient where versions are counted."""
-
-    __slots__ = ("place",)
-
-    def __init__(self, place: dict[str, Any]) -> None:
-        self.place = place  # the attributes of the leaf
-
-    @property
-    def version(self) -> int:
-        """How often the gradient was written to."""
-        found: int = self.place["_grad"].shared_storage().version
-        return found
-
-    @version.setter
-    def version(self, number: int) -> None:
-        self.place["_grad"].shared_storage().version = number
 
 
 def _calibrate() -> None:

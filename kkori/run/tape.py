@@ -9,8 +9,9 @@ operation by operation (`flush`), nothing has happened yet, so nothing has to be
 tree is tried again from its root. Only rounds that the compiler knows all operations of stay in
 the tree.
 
-Where a round stands is one value, `here`: the last event, the tensors that were promised for it,
-and the same for the event before. It is replaced as a whole, so an interrupt finds it true.
+Where a round stands is one value, `here`: the last event, which knows those before it. The tensors
+that were promised are in `made`, by their slots, and the tensors from outside in `bound`. `here`
+is set last, so an interrupt finds it true.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from kkori.core.promise import Promise, promised
 from kkori.core.storage import root_of
 from kkori.core.threads import undisturbed
 from kkori.run import gradients, inputs, writes
-from kkori.run.entry import AWAY, EXTERNAL, LEFT, PLAIN, SLOT, Entry, is_hooked
+from kkori.run.entry import AWAY, EXTERNAL, PLAIN, SLOT, Entry, is_hooked
 from kkori.run.guards import GUARD
 from kkori.run.notes import Notes
 from kkori.run.record import Recording, apart, holds_tensors
@@ -48,8 +49,7 @@ class Tape(Recording):
 
     def __init__(self) -> None:
         self.root = Entry("root", None)
-        self.start: Any = (self.root, (), None)
-        self.here = self.start
+        self.here = self.root
         self.thread = threading.get_ident()
         self.lock = threading.RLock()  # another thread may ask for what is pending in this one
         self.on = switch.on  # whether operations are followed, as guards see it
@@ -65,6 +65,7 @@ class Tape(Recording):
         self.may_record = True
         self.last: Any = None  # the update that was run last
         self.owes: Any = None  # gradients of the last round that nobody has asked for
+        self.steps: dict[Any, Any] = {}  # by storages: how often rounds have written to them
         self.due = False  # whether this round has promised gradients that nobody has asked for
         self.beginnings: dict[Any, int] = {}  # how often rounds that were not replayed began so
         self.awaited: Any = None  # a round that begins with this is to be recorded
@@ -74,22 +75,23 @@ class Tape(Recording):
         if self.here is AWAY:
             with self.lock:  # another thread may be computing what is pending
                 pass
-        if self.here is not self.start and self.here is not AWAY:
+        if self.here is not self.root and self.here is not AWAY:
             self.flush()  # an interrupt has come between
         self.forget()
         self.reset()
 
     def reset(self) -> None:
         """Nothing is pending."""
-        self.here = self.start
+        self.here = self.root
         self.first: Any = None  # operation of the round that no known round begins with
         self.due = False
         self.bound: list[Any] = [None] * self.most_externals
+        self.made: list[Any] = [None] * self.most_slots
         self.originals: dict[int, Any] = {}  # number: external, and its copy in `bound`
         if self.written:
             writes.take_back(self)
 
-    most_externals = 0
+    most_externals = most_slots = 0
     rebasing = False  # some of what is being computed are views of others
     look_programs = 0  # that have been built; one, and one more for every ten replayed rounds
     waited = False  # the round could have been replayed, but that does not pay yet
@@ -99,11 +101,11 @@ class Tape(Recording):
     @property
     def pending(self) -> list[tuple[Entry, list[Tensor]]]:
         """The events of this round so far, oldest first, each with what was promised for it."""
-        return unrolled(self.here)
+        return [(entry, entry.results(self.made)) for entry in self.here.path()]
 
     def let_go(self) -> None:
         """Nothing more will be matched: forget all, and what it holds."""
-        if self.here is not self.start:
+        if self.here is not self.root:
             self.flush()
         self.hand_out()
         self.forget()
@@ -134,9 +136,9 @@ class Tape(Recording):
 
     def matched(self, row: Any, args: tuple[Any, ...]) -> Any:
         """The promise of an operation that the tree expects here; None if it does not."""
-        for entry in self.here[0].ops:
-            if entry.row is row:
-                found = entry.go(self, args)
+        for entry in self.here.ops:
+            if entry.row is row and len(entry.patterns) == len(args):
+                found = entry.go(self, *args)
                 if found is not None:
                     return found
         return None
@@ -145,7 +147,7 @@ class Tape(Recording):
         """The result of an operation that the tree does not expect here."""
         if self.recording:
             return self.record(call, row, args)
-        if self.here is not self.start and self.here is not AWAY:
+        if self.here is not self.root and self.here is not AWAY:
             others = self.aside(row, args)
             if others is not None:
                 self.asides += 1
@@ -156,7 +158,7 @@ class Tape(Recording):
             found = self.matched(row, args)
             if found is not None:
                 return found
-        elif self.first is None and self.here is self.start and self.is_awaited(row, args):
+        elif self.first is None and self.here is self.root and self.is_awaited(row, args):
             self.begin_recording()
             return self.record(call, row, args)
         self.asides += 1
@@ -209,7 +211,7 @@ class Tape(Recording):
             np.array_equal(tensor._array, copy._array, equal_nan=True)
             for tensor, copy in self.originals.values() if held_by(self.bound, copy))
 
-    def tie(self, entry: Entry, tensors: Any, here: Any) -> None:
+    def tie(self, entry: Entry, tensors: Any) -> None:
         """Promised views: they know what they are views of."""
         assert entry.view is not None
         kind, number = entry.view
@@ -217,7 +219,7 @@ class Tape(Recording):
             source = self.bound[number]
             storage = source.shared_storage()
         else:
-            source, storage = tensor_in(here, number), None
+            source, storage = self.made[number], None
         base = source if source._base is None else source._base
         for tensor in tensors:
             tensor._base = base
@@ -228,11 +230,11 @@ class Tape(Recording):
         """The program did something else: compute what was promised, go on at once."""
         self.counts["side exits"] += 1
         self.notes.missed(self, row, args)
-        entry, bound = self.here[0], self.bound
+        entry, bound = self.here, self.bound
         copies = bool(self.originals)
         found = self.flush(keep=True)
         entry.misses += 1
-        if entry.misses in MISSES and entry is not LEFT and not copies:
+        if entry.misses in MISSES and entry is not AWAY and not copies:
             self.record_on(entry, found, bound[:entry.externals])
 
     def leave_data_out(self) -> None:
@@ -261,21 +263,6 @@ class Tape(Recording):
 
     # backward().
 
-    def promise_gradients(self, entry: Entry, root: Tensor) -> bool:
-        """``root.backward()`` as one event: nothing is done but noting that it was called, where
-        the leaves are as recorded: no gradient yet, no hooks."""
-        promise = entry.patterns[0][1]
-        if root._array.__class__ is not promise or root._requires_grad is not promise.needs:
-            return False
-        if self.owes is not None:
-            self.hand_out()
-        if not self.leaves_are_free(entry):
-            return False
-        self.bound[entry.externals - 1] = entry.implicit
-        self.due = True
-        self.here = entry, [], self.here
-        return True
-
     def leaves_are_free(self, entry: Entry) -> bool:
         """Whether a backward() would do what it did: no gradients yet, no hooks."""
         bound = self.bound
@@ -292,13 +279,13 @@ class Tape(Recording):
         """``backward()`` with all it can be given: recorded, or after what is pending."""
         self.hand_out()
         if not (self.recording or keep or create or inputs):
-            for entry in self.here[0].ends:
-                if entry.kind == "backward" and self.leaves_are_free(entry) and entry.go(
-                        self, (*roots, *grads)):
+            for entry in self.here.ends:
+                if entry.kind == "backward" and len(entry.patterns) == len(roots) + len(grads) and (
+                        self.leaves_are_free(entry) and entry.go(self, *roots, *grads)):
                     self.due = True
-                    self.here = entry, [], self.here
+                    self.here = entry
                     return
-        if not self.recording and self.here is not self.start:
+        if not self.recording and self.here is not self.root:
             self.miss()
         if self.recording:
             self.record_backward(run, roots, grads, keep, create, inputs)
@@ -317,7 +304,7 @@ class Tape(Recording):
         with self.lock:
             for entry, tensors in self.pending if self.due else ():
                 if entry.kind == "backward" and not tensors:
-                    self.hand_out_promised(entry, tensors)
+                    self.hand_out_promised(entry)
             self.due = False
 
     def owes_any(self, tensors: Any) -> bool:
@@ -338,16 +325,15 @@ class Tape(Recording):
             else:  # one leaf that is two inputs
                 leaf._grad._array += array
 
-    def hand_out_promised(self, entry: Entry, tensors: list[Tensor]) -> None:
+    def hand_out_promised(self, entry: Entry) -> None:
         """The gradients of the round that is pending."""
-        found = []
-        for kind in entry.promises:
-            tensor = _new(Tensor)
+        made = self.made[:]
+        for slot, kind in zip(entry.slots, entry.promises, strict=True):
+            made[slot] = tensor = _new(Tensor)
             tensor._array = promised(kind, self)
-            found.append(tensor)
-        tensors += found
-        for (number, _), tensor in zip(entry.leaves, tensors, strict=True):
-            self.bound[number]._grad = tensor
+        self.made = made  # all of them at once
+        for (number, _), slot in zip(entry.leaves, entry.slots, strict=True):
+            self.bound[number]._grad = made[slot]
 
     def gradients(self, run: Any, roots: Any, grads: Any, keep: bool, create: bool,
                   goals: Any) -> Any:
@@ -365,7 +351,7 @@ class Tape(Recording):
         if not self.recording:
             if writes.expect(self, tensor, result):
                 return True
-            if self.here is not self.start and self.here is not AWAY and isinstance(
+            if self.here is not self.root and self.here is not AWAY and isinstance(
                     result._array, Promise) and self.concerns(tensor._array):
                 self.miss()
         return self.recording and writes.record(self, tensor, result)
@@ -396,7 +382,7 @@ class Tape(Recording):
         if self.recording:
             if not self.broken and self.concerns(written):
                 self.give_up("a write in place")
-        elif self.here is not self.start and self.concerns(written):
+        elif self.here is not self.root and self.concerns(written):
             self.flush()
 
     def doubt(self) -> None:
@@ -430,6 +416,7 @@ class Tape(Recording):
             if self.recording or self.here is AWAY:
                 return found
             pending, self.here, self.due = self.pending, AWAY, False
+            self.made = []  # or it would hold results longer than they are needed
             writes.take_back(self)
             if pending:
                 self.counts["flushed"] += 1
@@ -508,9 +495,9 @@ class Tape(Recording):
         with self.lock:
             if promised.array is not None:
                 return
-            at, slot = self.here[0], promised.slot
+            at, slot = self.here, promised.slot
             count = at.looks.get(slot, 0)
-            if self.recording or at is LEFT or threading.get_ident() != self.thread or (
+            if self.recording or at is AWAY or threading.get_ident() != self.thread or (
                     count == -1 or promised.written >= 0 or self.written and not (
                         writes.apart_from_others(self.inputs(at.externals), self.written))):
                 self.flush()
@@ -528,7 +515,7 @@ class Tape(Recording):
                     return
             self.counts["looks"] += 1
             try:
-                (promised.array,) = count.run(self.inputs(at.externals), [])
+                promised.show(*count.run(self.inputs(at.externals), []))
             except count.Doubtful:
                 self.flush()
 
@@ -573,21 +560,8 @@ def fail(pending: list[tuple[Entry, list[Tensor]]], error: Exception) -> None:
     for _, tensors in pending:
         for tensor in tensors:
             if isinstance(tensor._array, Promise):
+                tensor._array.renew()
                 tensor._array.tape = failed
-
-
-def unrolled(here: Any) -> list[tuple[Entry, Any]]:
-    """The events up to `here`, oldest first; without tensors those that a call has covered."""
-    found: list[tuple[Entry, Any]] = []
-    while here[2] is not None:
-        entry, tensors, before = here
-        found.append((entry, tensors))
-        inner = entry.parent
-        while inner is not before[0]:
-            found.append((inner, ()))
-            inner = inner.parent
-        here = before
-    return found[::-1]
 
 
 def is_cut(entry: Entry) -> bool:
@@ -614,13 +588,6 @@ def last_uses(pending: list[tuple[Entry, Any]]) -> dict[int, list[Any]]:
     for kind, number in left.items():
         found.setdefault(number, []).append(kind)
     return found
-
-
-def tensor_in(here: Any, slot: int) -> Tensor:
-    """The tensor that was promised for a slot."""
-    while slot not in here[0].slots or not here[1]:
-        here = here[2]
-    return here[1][here[0].slots.index(slot)]
 
 
 def held_by(tensors: list[Tensor], tensor: Tensor) -> bool:

@@ -13,12 +13,11 @@ from weakref import ref
 
 import numpy as np
 
-from kkori.core.storage import is_shared_with_numpy, root_of
+from kkori.core.storage import Rounds, Storage, is_shared_with_numpy, root_of
 from kkori.core.threads import undisturbed
 from kkori.run.entry import PLAIN
 from kkori.run.finish import write
 from kkori.run.memory import release
-from kkori.run.sums import Versions
 from kkori.run.symbols import Formula, Probe, Symbol, function_of
 from kkori.run.tails import Tails
 from kkori.run.trace import Trace, Unbuildable, Unupdatable
@@ -50,6 +49,7 @@ class Group:
         self.options: Any = None  # the group when `function` was made
         self.counts: tuple[Any, ...] = ()
         self.function: Any = None
+        self.constant: Any = None  # what `function` gives where there are no counts
 
     def numbers(self, optimizer: Any) -> Any:
         """The rule's floats in this round, the new counts last; None if it does something else."""
@@ -82,6 +82,7 @@ class Group:
         self.exact = all(getattr(new[name], "text", "") == f"({name} + (1))" for name in names)
         self.counts = counts
         self.function = function_of(names, [*found, *[new[name] for name in names]])
+        self.constant = None if names else self.function()
         self.options = dict(group) if lasting else None  # last: an interrupt may come before
         return True
 
@@ -148,6 +149,8 @@ class Update:
         self.slots_written: set[int] = set()
         self.written: set[int] = set()  # numbers of the inputs that are overwritten
         self.verified: list[Any] = []
+        self.storages: list[Storage] = []  # that are overwritten
+        self.steps = Rounds()  # how often
         self.leaves_known: Any = ()
         self.forget()
         self.roots: set[int] = set()  # whose memory is overwritten
@@ -325,8 +328,7 @@ class Update:
             state = self.state.get(param)
             names.update({f"p{k}": param, f"q{k}": state or None})
             parts.append(f"bound[{self.place_of[id(param)]}] is p{k}")
-            parts.append(f"state[p{k}] is q{k} and len(q{k}) == {len(state)}" if state
-                         else f"not state.get(p{k})")
+            parts.append(f"state[p{k}] is q{k}" if state else f"not state.get(p{k})")
         for k, (number, place, array) in enumerate(self.sums):
             names.update({f"d{k}": place, f"b{k}": array})
             parts.append(f"bound[{number}].__dict__ is d{k} and d{k}['_grad']._array is b{k}")
@@ -385,9 +387,7 @@ class Update:
         """Whether all parameters have the gradients that this round has promised, or would have
         them if somebody looked."""
         promised: dict[int, Any] = {}
-        at = tape.here
-        while at[2] is not None:
-            entry, tensors, at = at
+        for entry, tensors in tape.pending:
             if entry.kind == "backward" and not tensors and tape.due:
                 promised.update(zip([id(tape.bound[number]) for number, _ in entry.leaves],
                                     entry.promises, strict=True))
@@ -450,17 +450,28 @@ class Update:
                 return False
         self.verified = list(arrays)
         changing = [tensor for group in self.groups for tensor in group.members] + self.extra
-        self.storages: list[Any] = [tensor.shared_storage() for tensor in changing]
-        self.storages += [Versions(place) for _, place, _ in self.sums]
+        self.storages = [tensor.shared_storage() for tensor in changing]
+        key = frozenset(map(id, self.storages))
+        self.steps = tape.steps.setdefault(key, Rounds())  # other branches write to the same
+        self.attach()
         return True
+
+    def attach(self) -> None:
+        """Let all that is overwritten know where that is counted."""
+        self.steps.complete = True
+        for storage in self.storages:
+            storage.count_with(self.steps)
 
     def counted(self, numbers: Any) -> None:
         """Count the step in the groups, and the writes in the storages."""
         for group in self.groups:
             if group.counts:
                 group.counted(tuple(numbers[group.mine]))
-        for storage in self.storages:
-            storage.version += 1
+        if not self.steps.complete:
+            self.attach()
+        self.steps.count += 1
+        for _, place, _ in self.sums:
+            place["_grad"].shared_storage().version += 1
 
     def leaf_tensors(self, tape: Any) -> Any:
         """The tensors that the round's gradients belong to."""
@@ -473,14 +484,15 @@ class Update:
         """How many rounds this has run."""
         return sum(runner.rounds for runner in self.compiled.values() if runner is not None)
 
-    def note(self, tape: Any, here: Any, held: Any, runner: Any) -> None:
+    def note(self, tape: Any, held: Any, runner: Any) -> None:
         """A round is about to be ended in the general way; after a few that are alike, there is
         a shorter one (`finish`)."""
-        key = shape_of(here), tuple(held[0]), len(held[2])
+        there = tuple([tensor is not None for tensor in tape.made])
+        key = there, tuple(held[0]), len(held[2])
         self.endings[key] = count = self.endings.get(key, 0) + 1
         if count == ROUNDS_BEFORE_FINISH:
-            end = next(end for end in here[0].ends if end.runner is self)
-            finish = write(tape, self, here, held, runner)
+            end = next(end for end in tape.here.ends if end.runner is self)
+            finish = write(tape, self, held, runner)
             if finish is not None and len(end.finishes) < MOST_FINISHES:
                 end.finishes = (*end.finishes, finish)
 
@@ -488,15 +500,14 @@ class Update:
                      views: list[Any]) -> None:
         """An interrupt has come while a round was being ended: end it now, if it was computed."""
         from kkori.run.hot import finish
-        from kkori.run.tape import tensor_in
         with undisturbed():
-            here = tape.here
-            if runner.rounds != before and here is not tape.start:
-                held = (slots, [tensor_in(here, slot) for slot in slots],
-                        [(entry, [tensor_in(here, entry.slots[0])]) for entry in views])
+            if runner.rounds == before:
+                return
+            found = [tape.made[slot] for slot in slots]
+            if tape.here is not tape.root and all(tensor is not None for tensor in found):
+                held = slots, found, [(entry, entry.results(tape.made)) for entry in views]
                 finish(tape, self, held, runner.outputs(), numbers)
-            elif runner.rounds != before:
-                tape.reset()
+            tape.reset()
 
     failure = ""
 
@@ -520,15 +531,6 @@ class Update:
             except (Unbuildable, Unupdatable) as reason:
                 self.compiled[live], self.failure = None, str(reason)
         return self.compiled[live]
-
-
-def shape_of(here: Any) -> tuple[int, ...]:
-    """What events lie behind, and how many tensors each has promised."""
-    found = []
-    while here[2] is not None:
-        entry, tensors, here = here
-        found += [id(entry), len(tensors)]
-    return tuple(found)
 
 
 def plain_update() -> Any:

@@ -130,28 +130,25 @@ def follow(tape: Any, entry: Entry, number: int, tensor: Tensor) -> None:
 
 def expect(tape: Any, tensor: Tensor, result: Tensor) -> bool:
     """Whether the tree expects this write here: then it is promised."""
-    for entry in tape.here[0].ops:
-        if entry.kind == "write" and entry.go(tape, (tensor, result)):
+    for entry in tape.here.ops:
+        if entry.kind == "write" and entry.go(tape, tensor, result):
             return True
     return False
 
 
 def guard(entry: Entry, tape: Any) -> Any:
-    """``go(tape, (tensor, result))``: True, and the write is promised, or None."""
-    found = Guard(tape, "def go(tape, args):")
+    """``go(tape, tensor, result)``: True, and the write is promised, or None."""
+    found = Guard(tape, "def go(tape, a0, a1):")
     found.check(f"tape.on is not {entry.mode}")
     found.arguments(entry.patterns, entry.layouts, entry.externals - len(entry.layouts))
     in_guard(found, entry)
     found.otherwise()
-    found.lines.append(" here = tape.here")
     if is_of_result(entry):
         found.names["rename"] = rename
-        found.lines += [f" rename(tape, {found.name('K', entry.promises[0])}, args[0])",
-                        f" here = {found.name('E', entry)}, (args[0],), here"]
+        found.lines.append(f" rename(tape, {found.name('K', entry.promises[0])}, a0)")
     else:
         promise_in_guard(found, entry)
-        found.lines.append(f" here = {found.name('E', entry)}, (), here")
-    return found.done("True")
+    return found.done(entry, "True")
 
 
 def in_guard(found: Guard, entry: Entry) -> None:
@@ -199,6 +196,7 @@ def is_of_result(entry: Entry) -> bool:
 def rename(tape: Any, kind: Any, tensor: Tensor) -> None:
     """A result of the round is another one from now on."""
     tensor._array = promised(kind, tape)
+    tape.made[kind.slot] = tensor
 
 
 def give_back(tape: Any) -> None:

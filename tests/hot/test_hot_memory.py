@@ -72,6 +72,27 @@ def growth(kind):
     return resident() - before, len(gc.get_objects()) - objects
 
 
+ENDS_IN_MID_ROUND = """
+import kkori as torch
+x = torch.linspace(0, 1, 30).reshape(30, 1)
+net = torch.nn.Linear(1, 1)
+opt = torch.optim.SGD(net.parameters(), lr=0.01)
+for k in range(30):
+    loss = (net(x) - x).square().mean()
+    loss.backward()
+    if k < 29:
+        opt.step()
+        opt.zero_grad()
+"""
+
+
+def test_a_program_may_end_in_mid_round():
+    root = str(Path(torch.__file__).parent.parent)
+    found = subprocess.run([sys.executable, "-c", ENDS_IN_MID_ROUND], capture_output=True,
+                           env={**os.environ, "PYTHONPATH": root}, text=True, timeout=100)
+    assert (found.returncode, found.stdout, found.stderr) == (0, "", "")
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize("kind", ["step", "backward"])
 def test_memory_stays_flat(kind):
