@@ -85,8 +85,9 @@ class Recording:
         self.start_round()
         self.recording, self.here = True, AWAY
 
-    def record_on(self, entry: Entry, pending: Any, bound: list[Tensor]) -> None:
-        """Record the rest of this round as a new branch at `entry`."""
+    def record_on(self, entry: Entry, pending: Any, bound: list[Tensor], branch: Any) -> None:
+        """Record the rest of this round as a new branch at `entry`, which begins with the
+        operations in `branch`."""
         if not self.may_record:
             return
         self.begin_recording()
@@ -96,24 +97,36 @@ class Recording:
             self.external_of[id(tensor)] = weakref.ref(tensor), number
         for event, tensors in pending:
             self.note(event.promises, tensors)
+        outer = switch.on
+        try:
+            for *operation, switch.on in branch:
+                self.take_down(*operation)
+        finally:
+            switch.on = outer
 
     def record(self, call: Any, row: Any, args: tuple[Any, ...]) -> Any:
         """Run an operation now, and remember it."""
         found = self.now(call, args)
-        if not self.broken and found is not NotImplemented:
-            self.added = []
-            try:
-                self.remember(call, row, args, found)
-            except Unrecordable as reason:
-                for number in self.added:
-                    del self.external_of[number]
-                if not self.is_aside(row, args, found):
-                    self.leave_data_out()  # next time: it may be that which is in the way
-                    self.give_up(str(reason), row)
-            except BaseException:  # Ctrl-C: what is noted down may be a half
-                self.give_up("interrupted")
-                raise
+        self.take_down(call, row, args, found)
         return found
+
+    def take_down(self, call: Any, row: Any, args: tuple[Any, ...], found: Any) -> None:
+        """Remember an operation that has just been run; what cannot be is left out, or ends the
+        recording."""
+        if self.broken or found is NotImplemented:
+            return
+        self.added = []
+        try:
+            self.remember(call, row, args, found)
+        except Unrecordable as reason:
+            for number in self.added:
+                del self.external_of[number]
+            if not self.is_aside(row, args, found):
+                self.leave_data_out()  # next time: it may be that which is in the way
+                self.give_up(str(reason), row)
+        except BaseException:  # Ctrl-C: what is noted down may be a half
+            self.give_up("interrupted")
+            raise
 
     def is_aside(self, row: Any, args: Any, found: Any) -> bool:
         """Whether an operation that cannot be recorded can be left out of the round."""

@@ -30,7 +30,7 @@ from kkori.core.promise import Promise, promised
 from kkori.core.storage import root_of
 from kkori.core.threads import undisturbed
 from kkori.run import gradients, inputs, writes
-from kkori.run.entry import AWAY, EXTERNAL, PLAIN, SLOT, Entry, is_hooked
+from kkori.run.entry import AWAY, EXTERNAL, MOST_SNAPSHOT, PLAIN, SLOT, Entry, is_hooked
 from kkori.run.guards import GUARD
 from kkori.run.notes import Notes
 from kkori.run.record import Recording, apart, holds_tensors
@@ -41,6 +41,7 @@ __all__ = ["Entry", "Tape"]
 
 _new = object.__new__
 MISSES = (1, 2, 4, 8, 32, 128)  # after which a place where rounds differ is recorded
+MOST_BESIDE = 16  # operations run beside a round that may begin a branch
 MOST_CUTS = 2  # pieces of data with which rounds begin, each recorded as a case of its own
 
 
@@ -87,6 +88,8 @@ class Tape(Recording):
         self.due = False
         self.bound: list[Any] = [None] * self.most_externals
         self.made: list[Any] = [None] * self.most_slots
+        self.branch_at: Any = None  # where `branch` has been run, beside the round
+        self.branch: list[Any] = []
         self.originals: dict[int, Any] = {}  # number: external, and its copy in `bound`
         if self.written:
             writes.take_back(self)
@@ -150,8 +153,7 @@ class Tape(Recording):
         if self.here is not self.root and self.here is not AWAY:
             others = self.aside(row, args)
             if others is not None:
-                self.asides += 1
-                return self.now(call, others)
+                return self.beside(call, row, args, others)
             self.miss(row, args)
             if self.recording:
                 return self.record(call, row, args)
@@ -163,6 +165,17 @@ class Tape(Recording):
             return self.record(call, row, args)
         self.asides += 1
         return self.now(call, args)
+
+    def beside(self, call: Any, row: Any, args: Any, others: Any) -> Any:
+        """Run an operation beside the round, with `others` for its arguments; it is the beginning
+        of a new branch if one grows here."""
+        self.asides += 1
+        found = self.now(call, others)
+        if self.branch_at is not self.here:
+            self.branch_at, self.branch = self.here, []
+        if len(self.branch) < MOST_BESIDE and is_small(found):
+            self.branch.append((call, row, args, found, switch.on))
+        return found
 
     def is_awaited(self, row: Any, args: Any) -> bool:
         """Whether a round that begins with this operation, as no known one does, is to be
@@ -231,11 +244,12 @@ class Tape(Recording):
         self.counts["side exits"] += 1
         self.notes.missed(self, row, args)
         entry, bound = self.here, self.bound
+        branch = self.branch if self.branch_at is entry else []
         copies = bool(self.originals)
         found = self.flush(keep=True)
         entry.misses += 1
         if entry.misses in MISSES and entry is not AWAY and not copies:
-            self.record_on(entry, found, bound[:entry.externals])
+            self.record_on(entry, found, bound[:entry.externals], branch)
 
     def leave_data_out(self) -> None:
         """From now on no round begins with what it cuts out of the data."""
@@ -377,6 +391,7 @@ class Tape(Recording):
     def in_place(self, written: Any = None) -> None:
         """Something (the array `written`) is about to be changed: not part of a replayed round."""
         self.asides += 1
+        self.branch = []
         if written is None or id(root_of(written)) in self.state_roots:
             self.doubt()
         if self.recording:
@@ -562,6 +577,11 @@ def fail(pending: list[tuple[Entry, list[Tensor]]], error: Exception) -> None:
             if isinstance(tensor._array, Promise):
                 tensor._array.renew()
                 tensor._array.tape = failed
+
+
+def is_small(found: Any) -> bool:
+    """Whether the result of an operation may be held a little longer."""
+    return isinstance(found, Tensor) and found._array.nbytes <= MOST_SNAPSHOT
 
 
 def is_cut(entry: Entry) -> bool:

@@ -11,7 +11,7 @@ import pytest
 
 import kkori as torch
 from kkori.autograd.mode import switch
-from kkori.run import hot, loops
+from kkori.run import hot, loops, update
 
 sys.path.insert(0, str(Path(__file__).parent))  # tests in this folder import its modules
 
@@ -85,6 +85,7 @@ def at_once(monkeypatch):
     for name, value in {"MATCHES_BEFORE_COMPILING": (1, 1), "PATIENCE": 60,
                         "RECORDINGS": 12}.items():
         monkeypatch.setattr(loops, name, value)
+    monkeypatch.setattr(update, "ROUNDS_BEFORE_FINISH", 3)
 
 
 @pytest.fixture

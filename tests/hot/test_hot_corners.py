@@ -13,6 +13,7 @@ from loops import ROUNDS, data, model, parameters, training
 
 import kkori as torch
 from kkori import nn
+from kkori.run import hot
 
 pytest.importorskip("llvmlite")
 
@@ -466,3 +467,25 @@ def test_constants_that_change(compare):
             opt.zero_grad()
             log(loss)
     compare(loop)
+
+def test_a_branch_begins_with_what_was_run_beside_the_round(compare):
+    """The first operations of a branch do not depend on the round, and are run before it is clear
+    that it is another branch."""
+    def loop(log):
+        x = torch.linspace(-1, 1, 50)
+        w = torch.randn((), requires_grad=True)
+        e = torch.randn((), requires_grad=True)
+        opt = torch.optim.SGD([w, e], lr=0.01)
+        for k in range(60):
+            y = w * x
+            if k % 3 == 2:
+                y = y + e * x**4
+            loss = (y - x).square().mean()
+            loss.backward()
+            opt.step()
+            opt.zero_grad()
+            log(loss)
+        counts = hot.enabled() and opt._hot_loop.tape.counts
+        if counts:
+            assert (counts["recorded"], counts["side exits"]) == (2, 1), counts
+    compare(loop, 48)
