@@ -23,6 +23,10 @@ def index_array(input: Any, places: Any, *indices: Any) -> Any:
     try:
         return input[spread_out(places, indices)]
     except IndexError:
+        dims = [dim for dim, here in enumerate(places) if here]
+        if not any(array.dtype == np.bool_ for array in indices):
+            for number, (dim, array) in enumerate(zip(dims, indices, strict=True)):
+                check_bounds(array, input.shape[dim], number)
         raise different_shapes(indices) from None
 
 
@@ -107,11 +111,36 @@ def get_item(self: Tensor, index: Any) -> Tensor:
         return pick(self, 0, index)
     if index.__class__ is slice and self._array.ndim:
         return cut(self, 0, index)
-    view, indices = take_views(self, index if isinstance(index, tuple) else as_tuple(index))
+    parts = index if isinstance(index, tuple) else as_tuple(index)
+    view, indices = take_views(self, parts)
     if not indices:
         return view if view is not self else _alias(self)
     places, arrays = checked_indices(view, indices)
+    if view._requires_grad:
+        places, arrays = followed_indices(parts, places, arrays)
     return _index(view, places, *arrays)
+
+
+def followed_indices(parts: tuple[Any, ...], places: tuple[bool, ...],
+                     arrays: list[Any]) -> tuple[tuple[bool, ...], list[Any]]:
+    """The same as tensors, with which rounds can be recorded; and where they are, masks as numbers,
+    because what shape a mask gives nobody knows beforehand."""
+    if switch.tape is not None and any(array.dtype == np.bool_ for array in arrays):
+        places, arrays = without_masks(places, arrays)
+    given = {id(part._array): part for part in parts if isinstance(part, Tensor)}
+    return places, [given[id(array)] if id(array) in given else wrap(array) for array in arrays]
+
+
+def without_masks(places: tuple[bool, ...],
+                  arrays: list[Any]) -> tuple[tuple[bool, ...], list[Any]]:
+    """Masks as the numbers of their hits, one array for each of their dimensions."""
+    rest, kept, found = iter(arrays), [], []
+    for here in places:
+        array = next(rest) if here else None
+        hits = array.nonzero() if here and array.dtype == np.bool_ else (array,) * here
+        found += hits
+        kept += [True] * len(hits) if here else [False]
+    return tuple(kept), found
 
 
 def as_tuple(index: Any) -> tuple[Any, ...]:
@@ -283,7 +312,8 @@ def check_mask(mask: Any, shape: Any, dim: int) -> None:
 
 def check_bounds(array: Any, size: int, dim: int) -> None:
     """IndexError where an index array points outside; `dim` is its number among the arrays."""
-    if array.size and (array.max() >= size or array.min() < -size):
+    if array.size and array.__class__ is np.ndarray and (  # the row itself looks at promises
+            array.max() >= size or array.min() < -size):
         bad = array[(array >= size) | (array < -size)].flat[0]
         raise out_of_bounds(int(bad), dim, size)
 
