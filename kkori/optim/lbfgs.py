@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 import kkori
 from kkori.autograd.mode import enable_grad, no_grad
 from kkori.core import errors
 from kkori.optim.checks import check_learning_rate
 from kkori.optim.line_search import strong_wolfe
 from kkori.optim.optimizer import Optimizer, ParamsT
-from kkori.tensor import Tensor
+from kkori.tensor import Tensor, wrap
 
 __all__ = ["LBFGS"]
 
@@ -201,21 +203,32 @@ class _Run:
         memory["H_diag"] = curvature / change.dot(change)
 
     def _two_loops(self, weights: list[Any]) -> Tensor:
-        """The gradient times the guessed inverse Hessian (Nocedal 1980), negated."""
-        changes, steps, scales = (self.memory[name] for name in ("old_dirs", "old_stps", "ro"))
-        direction = -self.grad
+        """The gradient times the guessed inverse Hessian (Nocedal 1980), negated.
+
+        On arrays: there are four small operations for each remembered pair, twice.
+        """
+        changes, steps, scales = (
+            [_numbers(value) for value in self.memory[name]]
+            for name in ("old_dirs", "old_stps", "ro"))
+        direction = -_numbers(self.grad)
         for i in reversed(range(len(changes))):
-            weights[i] = steps[i].dot(direction) * scales[i]
-            direction.add_(changes[i] * -weights[i])
-        direction = direction * self.memory["H_diag"]
+            weight = np.dot(steps[i], direction) * scales[i]
+            weights[i] = wrap(np.asarray(weight))
+            direction -= changes[i] * weight
+        direction *= _numbers(self.memory["H_diag"])
         for i in range(len(changes)):
-            back = changes[i].dot(direction) * scales[i]
-            direction.add_(steps[i] * (weights[i] - back))
-        return direction
+            back = np.dot(changes[i], direction) * scales[i]
+            direction += steps[i] * (weights[i]._array - back)
+        return wrap(direction)
 
 
 def _flat(param: Tensor, grad: Tensor) -> Tensor:
     return (kkori.view_as_real(grad) if param.is_complex() else grad).reshape(-1)
+
+
+def _numbers(value: Any) -> Any:
+    """What a tensor holds, computed by now; any other number as it is."""
+    return np.asarray(value._array) if isinstance(value, Tensor) else value
 
 
 def _keep(memory: dict[str, Any], name: str, value: Tensor) -> None:
