@@ -134,12 +134,17 @@ def followed_indices(parts: tuple[Any, ...], places: tuple[bool, ...],
 def without_masks(places: tuple[bool, ...],
                   arrays: list[Any]) -> tuple[tuple[bool, ...], list[Any]]:
     """Masks as the numbers of their hits, one array for each of their dimensions."""
-    rest, kept, found = iter(arrays), [], []
+    rest = iter(arrays)
+    kept: list[bool] = []
+    found: list[Any] = []
     for here in places:
-        array = next(rest) if here else None
-        hits = array.nonzero() if here and array.dtype == np.bool_ else (array,) * here
+        if not here:
+            kept.append(False)
+            continue
+        array = next(rest)
+        hits = array.nonzero() if array.dtype == np.bool_ else (array,)
         found += hits
-        kept += [True] * len(hits) if here else [False]
+        kept += [True] * len(hits)
     return tuple(kept), found
 
 
