@@ -21,10 +21,9 @@ from kkori.codegen.object_cache import Recent, key_of
 from kkori.codegen.program import Program, Unkeyable, key_of_program
 from kkori.codegen.target import Target
 
-__all__ = ["find", "forget", "lowers"]
+__all__ = ["find", "forget"]
 
 LIMIT_BYTES = 32 << 20
-LOWERS = b"every step has a rule"
 
 _recent = Recent(LIMIT_BYTES)
 
@@ -57,28 +56,6 @@ def compile(program: Program, target: Target) -> Blueprint | None:
     return compiled(program, target)
 
 
-def lowers(program: Program) -> bool:
-    """Whether every step of a program has a rule; its outputs do not matter."""
-    try:
-        key = key_of_program(program)
-    except Unkeyable:
-        key = b""
-    known = key, "lowers"
-    with assemble.lock:
-        if known not in _recent:
-            name = key_of(key, "lowers", *facts(None))
-            found = bool(key) and assemble.disk_cache().get(name) == LOWERS
-            if not found:
-                from kkori.codegen import compiler
-                found = compiler.lowers(program)
-                if not key:
-                    return found
-                if found:
-                    assemble.disk_cache().put(name, LOWERS)
-            _recent.put(known, found, len(key))
-        return bool(_recent[known])
-
-
 def forget() -> None:
     """Keep nothing in memory of what was built so far."""
     with assemble.lock:
@@ -98,12 +75,11 @@ def on_disk(name: str) -> Blueprint | None:
     return found
 
 
-def facts(target: Target | None) -> Iterable[str]:
+def facts(target: Target) -> Iterable[str]:
     """All besides the program that decides what is compiled, or how it is written down."""
     yield source()
     yield f"{sys.implementation.cache_tag} {sys.byteorder}"
-    if target is not None:
-        yield from (target.key, toolchain.version(), str(assemble.CODEGEN_LEVEL))
+    yield from (target.key, toolchain.version(), str(assemble.CODEGEN_LEVEL))
 
 
 @functools.cache

@@ -44,8 +44,6 @@ class Ending:
             found = None
             if len(self.compiled) < MOST_VARIANTS:
                 try:
-                    if not self.compiled:
-                        self.trace.check()
                     found = self.trace.build(list(live))
                 except (Unbuildable, Unupdatable):
                     pass

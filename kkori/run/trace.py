@@ -56,32 +56,32 @@ class Trace:
             self.written[entry.promises[0].written] = slot
 
     def build(self, outputs: list[int]) -> Any:
-        """The compiled program that gives the slots in `outputs`; None if there is none."""
+        """The compiled program that gives the slots in `outputs`. Unupdatable where a step has no
+        loop rule, Unbuildable where the compiler is at a loss."""
+        from kkori.codegen import toolchain
+        if not toolchain.available():
+            raise Unupdatable("compiling needs llvmlite, which is not installed")
         try:
             from kkori.codegen.segment import build
             found = built(build, self.program.replaced(outputs=outputs))
+            missing = "" if found is not None else self.missing()
         except Exception as error:  # whatever is wrong there: the program goes on without it
             raise Unbuildable(f"the compiler failed: {type(error).__name__}: {error}") from error
+        if missing:
+            raise Unupdatable(missing)
         if found is None:
             raise Unbuildable("the compiler has no form for this round yet")
         return found
 
-    def check(self) -> None:
-        """Unupdatable where a step has no loop rule."""
-        from kkori.codegen import toolchain
-        from kkori.codegen.kept_blueprints import lowers
-        if not toolchain.available():
-            raise Unupdatable("compiling needs llvmlite, which is not installed")
-        try:
-            found = lowers(self.program)
-        except Exception as error:
-            raise Unbuildable(f"the compiler failed: {type(error).__name__}: {error}") from error
-        if not found:
-            from kkori.codegen.lowering import LOWER
-            for step in self.program.steps:
-                if step.row not in LOWER:
-                    raise Unupdatable(f"{step.row} has no loop rule yet")
-            raise Unupdatable("an operation with options that have no loop rule yet")
+    def missing(self) -> str:
+        """Which step has no loop rule; empty if all have."""
+        from kkori.codegen.compiler import lowers
+        from kkori.codegen.lowering import LOWER
+        if lowers(self.program):
+            return ""
+        rows = [step.row for step in self.program.steps if step.row not in LOWER]
+        return f"{rows[0]} has no loop rule yet" if rows else (
+            "an operation with options that have no loop rule yet")
 
 
 def reference(pattern: tuple[int, Any]) -> tuple[str, Any]:
@@ -96,8 +96,6 @@ def reference(pattern: tuple[int, Any]) -> tuple[str, Any]:
 def look(end: Entry, slot: int) -> Any:
     """A program that computes one value of an unfinished round; None where there is none."""
     try:
-        trace = Trace(end)
-        trace.check()
-        return trace.build([slot])
+        return Trace(end).build([slot])
     except (Unbuildable, Unupdatable):
         return None
