@@ -205,6 +205,27 @@ def test_nll_and_cross_entropy():
     close(F.cross_entropy(torch.zeros(2, 4, 5), torch.ones(2, 5, dtype=torch.int64)), math.log(4))
 
 
+@pytest.mark.parametrize("kind", ["none", "sum", "mean"])
+@pytest.mark.parametrize("weights", [None, [0.5, math.nan, 2.0]])
+def test_ignored_targets_give_nothing_whatever_is_there(weights, kind):
+    odd = leaf([[math.nan, math.inf, -math.inf], [4.0, 5.0, 6.0]])
+    weight = None if weights is None else torch.tensor(weights, dtype=torch.float64)
+    loss = F.nll_loss(odd, torch.tensor([1, 0]), weight, ignore_index=1, reduction=kind)
+    share = 1.0 if weights is None or kind == "mean" else 0.5
+    close(loss, [0, -4 * share] if kind == "none" else -4 * share)
+    loss.sum().backward()
+    close(odd.grad, [[0, 0, 0], [-share, 0, 0]])
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_a_batch_of_ignored_targets_has_no_gradient(smoothing):
+    logits = leaf([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
+    loss = F.cross_entropy(logits, torch.tensor([-100, -100]), label_smoothing=smoothing)
+    assert math.isnan(loss.item())
+    loss.backward()
+    close(logits.grad, [[0, 0, 0], [0, 0, 0]])
+
+
 def test_ctc_loss_counts_alignments():
     logs = torch.log(torch.full((3, 1, 2), 0.5, dtype=torch.float64)).requires_grad_()
     # "a" in three steps over {blank, a}: every sequence with one run of a's: 6 of 8.

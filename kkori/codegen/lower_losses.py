@@ -146,26 +146,31 @@ def picked(hit: Term, x: Term, axis: int) -> Term:
     return hit.choose(x, -0.0).reduce("add", (axis,), False)
 
 
-def factors(hit: Term, target: Term, weight: Any, ignored: Any, axis: int,
-            dtype: str) -> Term | None:
+def factors(hit: Term, target: Term, weight: Any, kept: Any, axis: int, dtype: str) -> Term | None:
     """What each target counts for; None where all count the same."""
-    found = None
-    if weight is not None:
-        wide = weight.reshape((*weight.shape, *(1,) * (len(target.shape) - axis)))
-        found = picked(hit, wide, axis)
-    if ignored is not None:
-        kept = target.as_number(dtype).do("ne", ignored).as_number(dtype)
-        found = kept if found is None else found * kept
-    return found
+    if weight is None:
+        return None if kept is None else kept.as_number(dtype)
+    wide = weight.reshape((*weight.shape, *(1,) * (len(target.shape) - axis)))
+    return blanked(picked(hit, wide, axis), kept)
+
+
+def not_ignored(target: Term, ignored: Any, dtype: str) -> Term | None:
+    """Where targets count; None where all do."""
+    return None if ignored is None else target.as_number(dtype).do("ne", ignored)
+
+
+def blanked(values: Term, kept: Any) -> Term:
+    """0 where targets are ignored, whatever was there."""
+    return values if kept is None else kept.choose(values, 0.0)
 
 
 @formula("nll_loss", "nll_loss2d")
 def nll_loss(x: Term, target: Term, weight: Any, ignored: Any, reduction: str) -> Term:
     axis = min(len(x.shape) - 1, 1)
-    hit = hits(target, x.shape[axis], x.dtype, axis)
+    hit, kept = hits(target, x.shape[axis], x.dtype, axis), not_ignored(target, ignored, x.dtype)
+    share = factors(hit, target, weight, kept, axis, x.dtype)
     values = -picked(hit, x, axis)
-    share = factors(hit, target, weight, ignored, axis, x.dtype)
-    values = values if share is None else values * share
+    values = blanked(values if weight is None else values * share, kept)
     if reduction != "mean" or share is None:
         return collect(values, reduction)
     return collect(values, "sum") / collect(share, "sum")
@@ -175,11 +180,11 @@ def nll_loss(x: Term, target: Term, weight: Any, ignored: Any, reduction: str) -
 def nll_loss_backward(g: Term, shape: Any, target: Term, weight: Any, ignored: Any,
                       reduction: str) -> Term:
     axis = min(len(shape) - 1, 1)
-    hit = hits(target, shape[axis], g.dtype, axis)
-    share = factors(hit, target, weight, ignored, axis, g.dtype)
+    hit, kept = hits(target, shape[axis], g.dtype, axis), not_ignored(target, ignored, g.dtype)
+    share = factors(hit, target, weight, kept, axis, g.dtype)
     if reduction == "mean":
         g = g / (prod(target.shape) if share is None else collect(share, "sum"))
-    values = -g if share is None else -g * share
+    values = blanked(-g if weight is None else -g * share, kept)
     if reduction == "none" or share is not None:
         values = values.reshape((*target.shape[:axis], 1, *target.shape[axis:]))
     return hit.choose(values, 0.0)

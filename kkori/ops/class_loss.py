@@ -15,22 +15,27 @@ from kkori.tensor import Tensor
 
 # Negative log-likelihood. input: (N, C, ...) or (C), target: (N, ...) or ().
 
-def chosen(target: Any, weight: Any, ignore_index: int | None, kind: Any) -> tuple[Any, Any]:
-    """Target classes with ignored ones replaced by 0, and their weights (None: all 1)."""
+def chosen(target: Any, weight: Any, ignore_index: int | None, kind: Any) -> tuple[Any, Any, Any]:
+    """Target classes with ignored ones replaced by 0, their weights (None: all 1), and where they
+    are ignored (None: nowhere)."""
     ignored = None if ignore_index is None else target == ignore_index
     if ignored is None or not ignored.any():
-        return target, None if weight is None else weight[target]
+        return target, None if weight is None else weight[target], None
     classes = np.where(ignored, 0, target)
-    kept = np.where(ignored, 0, 1).astype(kind)
-    return classes, kept if weight is None else weight[classes] * kept
+    return classes, blanked(kind.type(1) if weight is None else weight[classes], ignored), ignored
+
+
+def blanked(values: Any, ignored: Any) -> Any:
+    """0 where targets are ignored, whatever was there: times 0, NaN and infinities would stay."""
+    return values if ignored is None else np.where(ignored, values.dtype.type(0), values)
 
 
 def nll_array(input: Any, target: Any, weight: Any, ignore_index: Any, reduction: Any) -> Any:
     """Minus what `input` holds at the target classes, weighted."""
-    classes, factors = chosen(target, weight, ignore_index, input.dtype)
+    classes, factors, ignored = chosen(target, weight, ignore_index, input.dtype)
     values = -picked(input, classes)
     if factors is not None:
-        values *= factors
+        values = blanked(values * factors, ignored)
     if reduction != "mean" or factors is None:
         return collect(values, reduction)
     return np.add.reduce(values, axis=None) / np.add.reduce(factors, axis=None)
@@ -48,12 +53,12 @@ def picked(input: Any, classes: Any) -> Any:
 def nll_back_array(grad: Any, shape: Any, target: Any, weight: Any, ignore_index: Any,
                    reduction: Any) -> Any:
     """Zeros with the gradient at the target classes."""
-    classes, factors = chosen(target, weight, ignore_index, grad.dtype)
+    classes, factors, ignored = chosen(target, weight, ignore_index, grad.dtype)
     found = np.zeros(shape, grad.dtype)
     if reduction == "mean":
         count = classes.size if factors is None else np.add.reduce(factors, axis=None)
         grad = grad / grad.dtype.type(count)
-    values = -grad if factors is None else -grad * factors
+    values = -grad if factors is None else blanked(-grad * factors, ignored)
     if len(shape) == 1:
         found[classes] = values
     elif len(shape) == 2:
