@@ -56,6 +56,7 @@ def cases_of(number, dtype):
 
 def training_step():
     """Linear, LayerNorm, GELU, Linear, softmax, cross entropy; gradients, and descent in place."""
+    ordinary.begin()
     net = nn.Sequential(nn.Linear(13, 37), nn.LayerNorm(37), nn.GELU(), nn.Linear(37, 5))
     x, t = ordinary.x(21, 13, grad=False), ordinary.classes(5, 21)
     calls = ordinary.calls_of(lambda: nn.CrossEntropyLoss()(net(x), t))
