@@ -26,6 +26,19 @@ HEADER = """\
 from watch import Log
 log = Log(True)
 """
+START = """\
+import copy, gc, io, os, pickle, threading, warnings, weakref
+import numpy as np
+import kkori as torch
+from kkori import nn
+import kkori.nn.functional as F
+torch.manual_seed(3)
+x, y = torch.randn(6, 2), torch.randn(6, 1)
+net = nn.Sequential(nn.Linear(2, 4), nn.Tanh(), nn.Linear(4, 1))
+w, v = net[0].weight, net[2].bias
+opt = torch.optim.Adam(net.parameters(), lr=0.01, eps=1e-2)
+kept = []
+"""
 NUMBER = re.compile(r"(-?\d+\.\d*(?:e[-+]?\d+)?|\b(?:nan|inf)\b)")
 ADDRESS = re.compile(r"0x[0-9a-f]{6,}")
 TOLERANCE = {"torch.float32": 1e-5, "torch.float64": 1e-9}
@@ -223,6 +236,18 @@ def compare(source: str, seed: Any = "") -> tuple[str, int]:
         source = "import kkori\nkkori.set_default_dtype(kkori.float64)\n" + source
         text = first_difference(run(source, False, seed)[0], run(source, True, seed)[0])
     return text, rounds
+
+
+def in_rounds(body: str) -> str:
+    """A program that trains a small net, and does `body` in each of its rounds."""
+    lines = "".join(f"    {line}\n" for line in body.strip().splitlines())
+    return f"{START}for k in range(30):\n{lines}log([p for p in net.parameters()], kept)\n"
+
+
+def assert_cannot_tell(source: str, name: str) -> None:
+    """A program sees the same, recorded or not."""
+    text, _ = compare(source, name)
+    assert not text, f"{text}\n\n{HEADER}{source}"
 
 
 def smallest(source: str, seed: Any = "") -> str:
