@@ -11,10 +11,6 @@ from recorded import NUMBERS, Recorder, arrays_for, compare
 from kkori import settings
 from kkori.codegen import emit, native
 from kkori.codegen.compiler import passes
-from kkori.codegen.graph import Graph
-from kkori.codegen.lowering import lower
-from kkori.codegen.placement import place, place_inputs, settle, wanted
-from kkori.codegen.schedule import plan
 from kkori.codegen.segment import build
 from kkori.codegen.target import current, host
 
@@ -30,12 +26,7 @@ def all_shared(monkeypatch):
 
 
 def emitted(program):
-    graph = Graph()
-    goals = wanted(program, graph, lower(program, graph))
-    buffers = place_inputs(program, graph)
-    schedule = plan(goals.roots, [value for _, value in goals.writes], goals.doubts)
-    settle(goals.writes, schedule, graph, buffers)
-    place(schedule, buffers)
+    _, _, schedule, buffers, _ = passes(program, host())
     return [emit.emit_nest(f"nest{k}", nest, schedule.stored, buffers, host())
             for k, nest in enumerate(schedule.stages)]
 

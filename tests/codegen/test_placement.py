@@ -7,25 +7,13 @@ pytest.importorskip("llvmlite", reason="native code is made by llvmlite")
 
 from recorded import Recorder, arrays_for, compare
 
-from kkori.codegen.graph import Graph
-from kkori.codegen.lowering import lower
-from kkori.codegen.placement import in_place, place, place_inputs, settle, wanted
+from kkori.codegen.compiler import passes
+from kkori.codegen.placement import in_place
 from kkori.codegen.rules import Spec, Step
-from kkori.codegen.schedule import plan
 from kkori.codegen.segment import build
+from kkori.codegen.target import current
 
 SHAPES = [(), (1,), (3,), (40,), (5, 40)]
-
-
-def passes(program):
-    """The passes up to `settle`: goals, the plan, where arrays are."""
-    graph = Graph()
-    goals = wanted(program, graph, lower(program, graph))
-    buffers = place_inputs(program, graph)
-    schedule = plan(goals.roots, [value for _, value in goals.writes], goals.doubts)
-    settle(goals.writes, schedule, graph, buffers)
-    place(schedule, buffers)
-    return goals, schedule, buffers
 
 
 def swap(shape):
@@ -116,14 +104,14 @@ def test_the_gradient_of_a_weight_that_is_read_turned():
     add = Recorder((40, 40))
     w = ("input", 0)
     add.write(w, add("sub", w, add("t", w)))
-    goals, schedule, buffers = passes(add.program)
+    _, goals, schedule, buffers, _ = passes(add.program, current())
     ((target, value),) = goals.writes
     assert not in_place(target, value, schedule) and len(schedule.stages) == 2
     compare(build(add.program), add.program, arrays_for(add.program), [])
 
 
 def test_what_can_be_is_written_in_place():
-    goals, schedule, buffers = passes(chain((40,)))
+    _, goals, schedule, buffers, _ = passes(chain((40,)), current())
     assert all(value in buffers.aliases for _, value in goals.writes)
     assert len(schedule.stages) == 1 and buffers.count == 3
 
@@ -134,7 +122,7 @@ def test_nothing_is_overwritten_before_a_library_is_called():
     add.write(w, add("sub", w, g))
     add.program.steps.append(Step("flip", (g, ("value", (0,))), (1,), (Spec((40,), (1,), "f4"),)))
     add.write(g, ("slot", 1))
-    goals, schedule, buffers = passes(add.program)
+    _, goals, schedule, buffers, _ = passes(add.program, current())
     assert schedule.barrier == 1
     assert all(schedule.home[value] >= 1 for value in buffers.aliases)
     assert goals.writes[0][1] in buffers.aliases, "it is computed late, not copied"

@@ -29,6 +29,12 @@ def slopes(u):
 
 """
 
+FLAT = """
+u = net(x)
+u_x, = grad(u.sum(), x, create_graph=True)
+loss = u_x.pow(2).mean()
+"""
+
 STEP = """
 loss.backward()
 opt.step()
@@ -207,10 +213,7 @@ loss = (u_x - 1).pow(2).mean()
 log(u_x)
 log.facts(u_x)
 """),
-    "a parameter is changed before the backward()": (0, """
-u = net(x)
-u_x, = grad(u.sum(), x, create_graph=True)
-loss = u_x.pow(2).mean()
+    "a parameter is changed before the backward()": (0, FLAT + """
 if k % 6 == 5:
     with torch.no_grad():
         net[2].weight.mul_(0.99)
@@ -222,10 +225,7 @@ except RuntimeError as error:
 opt.zero_grad()
 log(x.grad)
 """),
-    "the gradient of the input is looked at": (0, """
-u = net(x)
-u_x, = grad(u.sum(), x, create_graph=True)
-loss = u_x.pow(2).mean()
+    "the gradient of the input is looked at": (0, FLAT + """
 before = x.grad if k % 5 == 3 else None
 loss.backward()
 if k % 4 == 2:
@@ -240,10 +240,7 @@ if k == 9:
 if k == 11:
     x.grad = None
 """),
-    "the gradient of the input has other names": (0, """
-u = net(x)
-u_x, = grad(u.sum(), x, create_graph=True)
-loss = u_x.pow(2).mean()
+    "the gradient of the input has other names": (0, FLAT + """
 loss.backward()
 if k == 6:
     kept.append(x.grad.detach())
@@ -255,20 +252,14 @@ opt.step()
 log(*kept)
 opt.zero_grad()
 """),
-    "gradients of parameters are looked at before the step": (5, """
-u = net(x)
-u_x, = grad(u.sum(), x, create_graph=True)
-loss = u_x.pow(2).mean()
+    "gradients of parameters are looked at before the step": (5, FLAT + """
 loss.backward()
 log(w.grad.shape)
 opt.step()
 opt.zero_grad()
 log(x.grad)
 """),
-    "the gradient of the input is zeroed": (0, """
-u = net(x)
-u_x, = grad(u.sum(), x, create_graph=True)
-loss = u_x.pow(2).mean()
+    "the gradient of the input is zeroed": (0, FLAT + """
 loss.backward()
 opt.step()
 opt.zero_grad()
