@@ -300,7 +300,7 @@ class Tensor(Bound):
     def __len__(self) -> int:
         if not self._array.ndim:
             raise TypeError(errors.message("len() of a 0-d tensor"))
-        return len(self._array)
+        return int(self._array.shape[0])
 
     def __iter__(self) -> Iterator[Tensor]:
         if not self._array.ndim:

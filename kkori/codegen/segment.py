@@ -182,11 +182,13 @@ class Segment:
     # Stages that a library computes.
 
     def call_all(self) -> int:
-        """All drivers, and the library calls between them; 1 where a driver has doubts."""
+        """All drivers, and the library calls between them; 1 where one has doubts."""
         try:
             for function, call in zip(self.functions, self.plan.calls, strict=False):
                 function()
                 self.call_library(call)
+        except Doubtful:  # of an array rule
+            return 1
         finally:
             self.row_results.clear()
         return self.functions[-1]() or 0

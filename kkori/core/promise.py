@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Promise", "model_of", "owed", "promise_class", "promised", "settle"]
+__all__ = ["Promise", "model_of", "owed", "peeked", "promise_class", "promised", "settle"]
 
 owed: list[Any] = []  # tapes that may still have to put gradients into ``.grad``; see run/tape.py
 
@@ -128,6 +128,11 @@ class Promise:
 def plain(value: Any) -> Any:
     """A promise's real array; anything else as it is."""
     return value.real() if isinstance(value, Promise) else value
+
+
+def peeked(array: Any) -> Any:
+    """`array`, for reading only: a round in which it is promised goes on where that can be."""
+    return array.peek() if isinstance(array, Promise) else array
 
 
 def plain_all(values: Any) -> Any:

@@ -8,6 +8,7 @@ import numpy as np
 
 from kkori.core import dtype as types
 from kkori.core import errors
+from kkori.core.promise import peeked
 from kkori.ops.results import result_type
 from kkori.ops.table import METHODS, TORCH, not_a_tensor, op, public
 from kkori.tensor import Tensor
@@ -49,7 +50,7 @@ def equal(input: Tensor, other: Tensor) -> bool:
     """Whether two tensors have the same shape and elements (``torch.equal``)."""
     if not isinstance(other, Tensor):
         raise not_a_tensor("equal", "other", 2, other)
-    return bool(np.array_equal(input._array, other._array))
+    return bool(np.array_equal(peeked(input._array), peeked(other._array)))
 
 
 FREXP = result_type("frexp", "mantissa", "exponent")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from kkori.autograd.mode import before_write, switch
+from kkori.autograd.mode import before_write, no_grad, switch
 from kkori.autograd.views import overwrite
 from kkori.core import device as devices
 from kkori.core import dtype as types
@@ -45,7 +45,8 @@ def converted(self: Tensor, row: dtype | None, place: Any, copy: bool, order: An
     result = self
     if row is not None and self._array.dtype != row.numpy:
         if self._requires_grad and row.kind < types.FLOATING:
-            result = wrap(cast_array(self._array, row))
+            with no_grad():  # whole numbers have no gradients
+                result = _cast(self, row)
         else:
             result = _cast(self, row)
     if place is not None and place != result.device:
@@ -264,7 +265,7 @@ def truth(self: Tensor) -> bool:
     """The truth of the only element; RuntimeError if there are more, or none."""
     array = self._array
     if array.size == 1:
-        return bool(readable(self).reshape(()).item())
+        return bool(self.item())
     many = "more than one value" if array.size else "no values"
     raise RuntimeError(errors.message(
         f"Boolean value of Tensor with {many} is ambiguous",

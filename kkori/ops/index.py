@@ -63,7 +63,8 @@ def add_rows(found: Any, indices: Any, g: Any) -> None:
     lead = found.shape[:len(indices)]
     width = prod(found.shape[len(indices):])
     row: Any = 0
-    for index, size in zip(indices, lead, strict=True):
+    for number, (index, size) in enumerate(zip(indices, lead, strict=True)):
+        check_bounds(index, size, number)  # of flat places nobody could tell
         row = row * size + np.where(index < 0, index + size, index)
     places = np.reshape(row, (-1, 1)) * width + np.arange(width)
     np.add.at(found.reshape(-1), places.reshape(-1), g.reshape(-1))

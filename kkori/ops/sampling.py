@@ -20,6 +20,7 @@ from kkori.core import (
 from kkori.core.gamma_gradient import gamma_gradient
 from kkori.core.generator import Generator
 from kkori.core.meta import MetaArray
+from kkori.core.promise import peeked
 from kkori.ops.random import OPTIONS, fill, new, source, zero
 from kkori.ops.random_checks import (
     COMPLEX,
@@ -194,7 +195,7 @@ def multinomial(*args: Any, **options: Any) -> Tensor:
     weights that are no distribution and for more samples than categories without `replacement`.
     """
     values = _read_multinomial.one(args, options)
-    weights, count, out = values["input"]._array, values["num_samples"], values["out"]
+    weights, count, out = peeked(values["input"]._array), values["num_samples"], values["out"]
     _check_multinomial(weights, count, values["replacement"], out)
     shape = (*weights.shape[:-1], count)
     if isinstance(weights, MetaArray):

@@ -8,6 +8,7 @@ import numpy as np
 
 from kkori.core import dtype as types
 from kkori.core import errors
+from kkori.core.promise import peeked
 from kkori.core.size import contiguous_strides
 from kkori.ops import elementwise as el
 from kkori.ops.table import op, public
@@ -33,6 +34,7 @@ def gather_array(input: Any, dim: Any, index: Any) -> Any:
     whole, places = np.atleast_1d(input), np.atleast_1d(index)
     if not places.size:
         return np.empty(index.shape, input.dtype)
+    check_bounds(places, dim, whole.shape[dim])
     part = whole[tuple(slice(None) if d == dim else slice(n) for d, n in enumerate(places.shape))]
     return np.take_along_axis(part, places, dim).reshape(index.shape)
 
@@ -42,7 +44,8 @@ def scatter_array(input: Any, dim: Any, index: Any, src: Any) -> Any:
     flat, places = flat_copy(input), np.atleast_1d(index)
     if not places.size:
         return flat.reshape(input.shape)
-    flat[flat_places(places, dim, np.atleast_1d(input).shape)] = np.reshape(src, -1)
+    check_bounds(places, dim, padded(input.shape)[dim])
+    flat[flat_places(places, dim, padded(input.shape))] = np.reshape(src, -1)
     return flat.reshape(input.shape)
 
 
@@ -51,7 +54,8 @@ def scatter_add_array(input: Any, dim: Any, index: Any, src: Any) -> Any:
     flat, places = flat_copy(input), np.atleast_1d(index)
     if not places.size:
         return flat.reshape(input.shape)
-    np.add.at(flat, flat_places(places, dim, np.atleast_1d(input).shape), np.reshape(src, -1))
+    check_bounds(places, dim, padded(input.shape)[dim])
+    np.add.at(flat, flat_places(places, dim, padded(input.shape)), np.reshape(src, -1))
     return flat.reshape(input.shape)
 
 
@@ -74,9 +78,9 @@ def check_index_type(name: str, index: Tensor) -> None:
             f"{name}(): Expected dtype int32/int64 for index", fix="index.long()"))
 
 
-def check_bounds(index: Tensor, dim: int, size: int) -> None:
-    """RuntimeError where an index points outside dimension `dim`; negative ones do."""
-    array = index._array
+def check_bounds(array: Any, dim: int, size: int) -> None:
+    """RuntimeError where an index points outside dimension `dim`; negative ones do. Rows check,
+    not those who call them: the numbers may only be promised before."""
     if array.size and (array.max() >= size or array.min() < 0):
         bad = array[(array >= size) | (array < 0)].flat[0]
         raise RuntimeError(errors.message(
@@ -101,7 +105,6 @@ def check_gather(input: Tensor, dim: int, index: Tensor) -> None:
                 f"Size does not match at dimension {d} expected index "
                 f"{errors.of_shape(index._array.shape)} to be no larger than self "
                 f"{errors.of_shape(input._array.shape)} apart from dimension {dim}"))
-    check_bounds(index, dim, whole[dim])
 
 
 def check_scatter(input: Tensor, dim: int, index: Tensor, src: Any) -> None:
@@ -119,7 +122,6 @@ def check_scatter(input: Tensor, dim: int, index: Tensor, src: Any) -> None:
     if any(here > n and d != dim or here > m for d, (here, n, m) in enumerate(
             zip(places, whole, source, strict=True))):
         raise too_large(input, dim, index, src)
-    check_bounds(index, dim, whole[dim])
 
 
 def too_large(input: Tensor, dim: int, index: Tensor, src: Any) -> RuntimeError:
@@ -201,6 +203,7 @@ def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     if not index._array.size:
         return input.clone()
     check_scatter(input, place, index, src)
+    check_bounds(peeked(index._array), place, padded(input._array.shape)[place])  # gradients do not
     return _scatter_add(input, place, index, cut_to(src, index))
 
 
@@ -219,6 +222,7 @@ def scatter_reduce(input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: 
     if not index._array.size:
         return input.clone()
     check_scatter(input, place, index, src)
+    check_bounds(peeked(index._array), place, padded(input._array.shape)[place])  # gradients do not
     return _scatter_reduce(input, place, index, cut_to(src, index), reduce, include_self)
 
 
@@ -277,8 +281,9 @@ def neutral(how: str, kind: Any) -> Any:
 def scatter_reduce_array(input: Any, dim: Any, index: Any, src: Any, reduce: Any,
                          include_self: Any) -> Any:
     """A copy of `input` with `src` combined into it where `index` points."""
-    flat = flat_copy(input)
-    places = flat_places(np.atleast_1d(index), dim, np.atleast_1d(input).shape)
+    flat, whole = flat_copy(input), padded(input.shape)
+    check_bounds(index, dim, whole[dim])
+    places = flat_places(np.atleast_1d(index), dim, whole)
     if not include_self:
         flat[places] = neutral(reduce, flat.dtype)
     UFUNCS[reduce].at(flat, places, np.reshape(src, -1))
