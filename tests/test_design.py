@@ -48,9 +48,10 @@ def test_every_room_of_the_map_exists():
         assert (PACKAGE / name).exists(), name
 
 
-def test_every_folder_is_on_the_map():
-    folders = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
-    assert folders <= set(LAYER_OF)
+def test_every_folder_and_file_is_on_the_map():
+    found = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
+    found |= {path.name for path in PACKAGE.glob("[!_]*.py")}
+    assert found - {"version.py"} == set(LAYER_OF)
 
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: p.stem)
