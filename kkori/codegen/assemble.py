@@ -167,6 +167,7 @@ def compile_text(text: str, names: Iterable[str], target: Target | None = None,
             return code
         code = _load(text, names, target, symbols)
         _assembler.known[key] = code
+        toolchain.rest()
         return code
 
 

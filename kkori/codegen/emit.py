@@ -18,12 +18,23 @@ from typing import Any, NamedTuple
 from kkori.codegen.blueprint import WORK_TO_SHARE
 from kkori.codegen.forms import Form, columns, point, rows, tile_of
 from kkori.codegen.graph import Value
-from kkori.codegen.scalars import Unsupported
-from kkori.codegen.schedule import COST, FEW, Address, Nest, outer_address, own_address, reads
+from kkori.codegen.scalars import LIBRARY, Unsupported
+from kkori.codegen.schedule import (
+    COST,
+    FEW,
+    Address,
+    Nest,
+    functions,
+    outer_address,
+    own_address,
+    reads,
+)
 from kkori.codegen.target import Target
-from kkori.codegen.writer import Axis, Buffers
+from kkori.codegen.writer import NEAR, Axis, Buffers
 
 __all__ = ["WORK_TO_SHARE", "Emitted", "Unsupported", "emit_nest", "has_form"]
+
+SIDE_BY_SIDE = 4  # functions that do not wait for one another
 
 Access = tuple[Address, tuple[int, ...]]
 
@@ -57,6 +68,8 @@ def emit_nest(name: str, nest: Nest, stored: set[Value], buffers: Buffers,
         fixed[axis] = Axis(f"%q.{axis}", 0)
     form = Form(nest, stored, buffers, width, fixed, lengths, lanes if lanes in out else "",
                 (inner or [""])[0], (over or [""])[0], target.registers)
+    form.gathers = any(name == lanes and stride > NEAR for where, strides in accesses
+                       for name, stride in zip(where, strides, strict=True))
     work = prod(nest.out) * (prod(nest.over) * effort(nest.sums, stored)
                              + effort((*nest.maps, *nest.totals), stored))
     extent = prod(lengths[axis] for axis in outer or inner)
@@ -137,8 +150,16 @@ def write_ending(form: Form) -> list[str]:
     nest, lines = form.nest, []
     if nest.totals:
         form.column = form.column or form.row
-        lines = columns(form, [], [], tile_of(form, nest.totals), nest.totals)
+        lines = columns(form, [], [], tile_of_ending(form), nest.totals)
     return lines + (point(form, nest.last) if nest.last else [])
+
+
+def tile_of_ending(form: Form) -> int:
+    """A few vectors; fewer where each has several functions like log, which are long to compile
+    and keep a processor busy as soon as there are some of them side by side."""
+    totals = form.nest.totals
+    many = sum(len(functions(total, form.stored, LIBRARY)) for total in totals)
+    return min(tile_of(form, totals), max(1, SIDE_BY_SIDE // max(many, 1)))
 
 
 def every(values: Iterable[Value], stored: set[Value]) -> Iterable[Value]:

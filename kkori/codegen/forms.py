@@ -37,6 +37,7 @@ class Form:
         self.nest, self.stored, self.buffers, self.width = nest, stored, buffers, width
         self.fixed, self.lengths, self.registers = fixed, lengths, registers
         self.column, self.row, self.over = column, row, over
+        self.gathers = False  # whether some arrays are read or written one lane at a time
         self.labels = self.count = 0
 
     def writer(self) -> Writer:
@@ -142,7 +143,12 @@ def columns(form: Form, sums: list[Value], maps: list[Value], vectors: int,
 
 
 def tile_of(form: Form, sums: list[Value]) -> int:
-    """As many vectors as registers hold: accumulators, and what does not change along a sum."""
+    """As many vectors as registers hold: accumulators, and what does not change along a sum.
+
+    One where lanes are gathered one by one: that is work enough for a turn, and long to compile.
+    """
+    if form.gathers:
+        return 1
     held = len(sums) + len({value for total in sums for value in leaves(total)})
     return max(1, min(COLUMN_VECTORS, (form.registers - 4) // max(held, 1)))
 

@@ -233,9 +233,10 @@ class _Tiles(_Writer):
         with f.loop(0, length, self.lanes, name="pack") as loop:
             mask = f.tail_mask(length - loop.index, self.lanes)
             with f.loop(0, self.width, self.lanes, name="vector") as inner:
-                square = [self.line_along_k(column + inner.index + lane, first + loop.index, mask)
+                line = f.settled(inner.index)
+                square = [self.line_along_k(column + line + lane, first + loop.index, mask)
                           for lane in range(self.lanes)]
-                place = self.packed(loop.index, inner.index)
+                place = self.packed(loop.index, line)
                 for number, row in enumerate(_transposed(square)):
                     f.store(row, f.offset(place, number * self.width, self.product.scalar))
 

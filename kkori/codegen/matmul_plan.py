@@ -214,4 +214,4 @@ def _repeat(f: Function, size: int, start: Value, stop: Value, length: int | Non
         body(size, start)
     elif length != 0:
         with f.loop(start, stop, size, name="tile") as loop:
-            body(size, loop.index)
+            body(size, f.settled(loop.index))

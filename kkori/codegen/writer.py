@@ -15,7 +15,7 @@ from kkori.codegen.scalars import BYTES, LLVM_TYPES, apply, extreme, literal, sh
 from kkori.codegen.schedule import Address, narrowed, operands
 from kkori.core.size import contiguous_strides
 
-__all__ = ["Axis", "Buffers", "Code", "Known", "Writer", "combine", "some"]
+__all__ = ["NEAR", "Axis", "Buffers", "Code", "Known", "Writer", "combine", "some"]
 
 
 class Buffers:
@@ -284,6 +284,7 @@ class Writer:
         """Lanes that do not lie side by side."""
         if 1 < step <= NEAR and axis.live == axis.lanes >= NEAR:
             return self.picked(name, axis.lanes, step, level, kind, size)
+        name = self.code.put(level, f"freeze ptr {name}")  # or LLVM tries to step each by itself
         row = "zeroinitializer" if axis.live < axis.lanes else "poison"
         for lane in range(axis.live):
             at = self.code.put(level, f"getelementptr {kind}, ptr {name}, i64 {lane * step}")
@@ -335,6 +336,7 @@ class Writer:
     def scatter(self, text: str, name: str, axis: Axis, step: int, level: int, kind: str,
                 size: int) -> None:
         """Lanes to places that do not lie side by side."""
+        name = self.code.put(level, f"freeze ptr {name}")
         for lane in range(axis.live):
             one = self.code.put(level,
                                 f"extractelement <{axis.lanes} x {kind}> {text}, i64 {lane}")

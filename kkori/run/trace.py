@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kkori.run.entry import EXTERNAL, NUMBER, SLOT, Entry
+from kkori.run.memory import uncollected
 from kkori.run.notes import built
 
 __all__ = ["Trace", "Unbuildable", "Unupdatable", "look"]
@@ -58,12 +59,17 @@ class Trace:
     def build(self, outputs: list[int]) -> Any:
         """The compiled program that gives the slots in `outputs`. Unupdatable where a step has no
         loop rule, Unbuildable where the compiler is at a loss."""
+        return uncollected(self.found, outputs)
+
+    def found(self, outputs: list[int]) -> Any:
+        """What `build` gives."""
         from kkori.codegen import toolchain
         if not toolchain.available():
             raise Unupdatable("compiling needs llvmlite, which is not installed")
         try:
             from kkori.codegen.segment import build
             found = built(build, self.program.replaced(outputs=outputs))
+            toolchain.rest()
             missing = "" if found is not None else self.missing()
         except Exception as error:  # whatever is wrong there: the program goes on without it
             raise Unbuildable(f"the compiler failed: {type(error).__name__}: {error}") from error

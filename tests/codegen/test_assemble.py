@@ -1,5 +1,6 @@
 import ctypes
 import gc
+import mmap
 import os
 import subprocess
 import sys
@@ -139,3 +140,25 @@ def test_without_llvmlite_the_error_helps(monkeypatch):
     assert not toolchain.available()
     with pytest.raises(toolchain.MissingToolchain, match="pip install llvmlite"):
         toolchain.binding()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="where the library lies is read in /proc")
+def test_the_library_rests_between_compilations():
+    """Its pages are given back, but those that were written to; then it compiles as before."""
+    def resident():
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[2]) * mmap.PAGESIZE  # what belongs to files
+
+    assemble.object_code(added("busy"))
+    before = resident()
+    toolchain.rest()
+    assert resident() < before - (8 << 20)
+    with open("/proc/self/maps") as file:
+        lines = [line.split() for line in file]
+    writable = [tuple(int(end, 16) for end in line[0].split("-"))
+                for line in lines if "w" in line[1]]
+    pieces = toolchain.unwritten()
+    assert pieces and not any(
+        begin < address + length and address < end
+        for address, length in pieces for begin, end in writable)
+    assert call(assemble.compile_text(added("rested", "3.0"), ["rested"]), "rested", 2.0) == 5.0

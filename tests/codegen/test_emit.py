@@ -115,3 +115,18 @@ def test_functions_of_sums_stand_side_by_side():
         pytest.skip("a machine with shorter vectors")
     names = [line[line.index("@kkori."):].split("(")[0] for line in calls]
     assert names[:4] == names[:1] * 4
+
+
+def test_lanes_that_are_gathered_come_as_one_vector():
+    """Four would be four times as much to compile, and no faster."""
+    add = Recorder((64, 640), (640, 64))
+    add.output(add("add", add("transpose", ("input", 0), 0, 1), ("input", 1)))
+    (nest,) = emitted(add.program)
+    assert nest.text.count("insertelement") == host().lanes("float")
+    compare(build(add.program), add.program, arrays_for(add.program), [])
+
+
+def test_endings_with_several_functions_are_short():
+    nest, _ = emitted(recorded.logistic(1024, 4000))
+    ending = nest.text.partition(".finish(")[2]
+    assert 2 <= ending.count("@kkori.") <= emit.SIDE_BY_SIDE
