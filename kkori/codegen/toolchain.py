@@ -12,10 +12,10 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
+import os
 import struct
 import sys
 import threading
-from mmap import PAGESIZE
 from typing import Any
 
 __all__ = ["MissingToolchain", "available", "binding", "rest", "version"]
@@ -101,14 +101,14 @@ def unwritten() -> list[tuple[int, int]]:
 
 def segments(base: int) -> list[tuple[int, int]]:
     """Whole pages of the read-only segments of the ELF file that is loaded at `base`."""
-    head = ctypes.string_at(base, 64)
+    page, head = os.sysconf("SC_PAGESIZE"), ctypes.string_at(base, 64)
     (start,), (count,) = struct.unpack_from("=Q", head, 32), struct.unpack_from("=H", head, 56)
     found = []
     for kind, flags, _, address, _, _, size, _ in struct.iter_unpack(
             "=IIQQQQQQ", ctypes.string_at(base + start, 56 * count)):
         if kind == LOADED and not flags & WRITABLE:
-            begin = -(-(base + address) // PAGESIZE) * PAGESIZE
-            end = (base + address + size) // PAGESIZE * PAGESIZE
+            begin = -(-(base + address) // page) * page
+            end = (base + address + size) // page * page
             found.append((begin, max(end - begin, 0)))
     return found
 
