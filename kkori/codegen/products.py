@@ -12,12 +12,8 @@ from typing import NamedTuple
 from kkori.codegen.blueprint import WORK_TO_SHARE
 from kkori.codegen.emit import Emitted
 from kkori.codegen.graph import Value
-from kkori.codegen.matmul_kernels import emit
-from kkori.codegen.matmul_plan import Product
-from kkori.codegen.matmul_region import scratch_step
 from kkori.codegen.scalars import LLVM_TYPES
 from kkori.codegen.target import Target
-from kkori.codegen.text import Module
 from kkori.codegen.writer import Buffers
 from kkori.core.size import contiguous_strides
 
@@ -67,24 +63,29 @@ def emit_product(name: str, value: Value, buffers: Buffers, target: Target,
     (m, k), n = value.args[0].shape, value.shape[1]
     assert left is not None and right is not None, value
     shared = m * n * k >= WORK_TO_SHARE * target.lanes("float")
-    rows, parts, scratch = kernel(Product(LLVM_TYPES[value.dtype], None if shared else m, n, k,
-                                          left.transposed, right.transposed), target)
+    rows, parts, scratch = kernel(target, LLVM_TYPES[value.dtype], None if shared else m, n, k,
+                                  left.transposed, right.transposed)
     places = [buffers.places[part] for part in (left.array, right.array, value)] + [place]
     text = around(name, rows, places, scratch, (n, k, left.stride, right.stride, n))
     return Emitted(name, text, m, min(16, m), m * n * k, True), parts, scratch
 
 
 @functools.lru_cache(maxsize=KERNELS)
-def kernel(product: Product, target: Target) -> tuple[str, dict[str, str], int]:
+def kernel(target: Target, scalar: str, m: int | None, n: int, k: int, left_turned: bool,
+           right_turned: bool) -> tuple[str, dict[str, str], int]:
     """The function that all products of one kind share: its name, its text with what it needs,
     and its bytes of scratch memory a thread."""
-    letters = "".join("nt"[turned] for turned in (product.transpose_a, product.transpose_b))
-    sizes = ".".join("m" if size is None else str(size)
-                     for size in (product.m, product.n, product.k))
-    name, module = f"rows.{letters}.{sizes}.{product.scalar}", Module(target)
+    # Imported here: most small programs have no products, and wait a millisecond less.
+    from kkori.codegen.matmul_kernels import emit
+    from kkori.codegen.matmul_plan import Product
+    from kkori.codegen.matmul_region import scratch_step
+    from kkori.codegen.text import Module
+    product, module = Product(scalar, m, n, k, left_turned, right_turned), Module(target)
+    letters = "".join("nt"[turned] for turned in (left_turned, right_turned))
+    sizes = ".".join("m" if size is None else str(size) for size in (m, n, k))
+    name = f"rows.{letters}.{sizes}.{scalar}"
     emit(module, name, product)
-    assert product.k is not None
-    return name, module.parts(), scratch_step(product, target, product.k)
+    return name, module.parts(), scratch_step(product, target, k)
 
 
 def around(name: str, rows: str, places: list[int], scratch: int, sizes: tuple[int, ...]) -> str:
