@@ -214,8 +214,7 @@ def numpy(self: Tensor, *, force: bool = False) -> Any:
         raise TypeError(errors.message("Got unsupported ScalarType BFloat16"))
     storage = self.shared_storage()
     if switch.tape is not None:
-        switch.tape.in_place(self._array)  # it may be written to from now on
-        switch.tape.doubt()
+        switch.tape.shown(self._array)  # it may be written to from now on
     if isinstance(self._array, MetaArray):
         return self._array
     return shown_to_numpy(self._array, storage)

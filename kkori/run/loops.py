@@ -218,6 +218,7 @@ def activate(loop: Loop) -> None:
         return
     if tape is None:
         tape = loop.tape = Tape()
+        tape.next = None if loop.follower() is loop else follow_replayed
     if tape not in owed:
         owed.append(tape)
     if tape.recording or not tape.root.ops and tape.may_record:
@@ -240,8 +241,11 @@ def finish_recording(loop: Loop, tape: Tape, optimizer: Any) -> None:
     tape.counts["recorded"] += 1
     tape.notes.anchor = line()
     try:
+        shared = tape.left_out.learn(optimizer)
         if tape.broken:
             raise Unupdatable(tape.broken)
+        if shared:
+            raise Unupdatable("memory that the step overwrites is used by something else, too")
         if tape.at is tape.root:
             raise Unupdatable("a round without operations")
         entry = Entry("step", tape.at)

@@ -17,6 +17,7 @@ from kkori.core.promise import promise_class
 from kkori.core.storage import root_of
 from kkori.core.threads import undisturbed
 from kkori.run import guards, writes
+from kkori.run.asides import Asides, holds_tensors
 from kkori.run.entry import (
     AWAY,
     CONSTANT,
@@ -36,7 +37,7 @@ from kkori.run.entry import (
 from kkori.run.notes import Notes
 from kkori.tensor import Tensor
 
-__all__ = ["Recording", "apart", "compilable", "holds_tensors"]
+__all__ = ["Recording", "apart", "compilable"]
 
 GUARDS = {"op": guards.operation, "write": writes.guard, "backward": guards.ending}
 
@@ -50,6 +51,7 @@ class Recording:
     may_record: bool
     may_hold: bool
     notes: Notes
+    left_out: Asides
     most_externals: int
     most_slots: int
     recording = False
@@ -76,6 +78,7 @@ class Recording:
         self.external_of: dict[int, Any] = {}  # id of the tensor -> (tensor, number)
         self.added: list[int] = []  # keys of `external_of` that the current operation has made
         self.arrays: list[Any] = []  # of the externals
+        self.left_out.forget()
         self.nodes: dict[int, Any] = {}  # slot -> node of a recorded result
         self.grown: Any = None  # the first entry that this recording has made, and its parent
         self.inside: Entry | None = None
@@ -115,6 +118,8 @@ class Recording:
         recording."""
         if self.broken or found is NotImplemented:
             return
+        if self.inside is None and self.left_out.goes_on(self, row, args, found):
+            return
         self.added = []
         try:
             self.remember(call, row, args, found)
@@ -124,6 +129,8 @@ class Recording:
             if not self.is_aside(row, args, found):
                 self.leave_data_out()  # next time: it may be that which is in the way
                 self.give_up(str(reason), row)
+            elif self.at is self.root:
+                self.left_out.begins_no_round(row, args)
         except BaseException:  # Ctrl-C: what is noted down may be a half
             self.give_up("interrupted")
             raise
@@ -149,6 +156,17 @@ class Recording:
         with undisturbed():
             self.prune()
             self.class_of, self.external_of, self.nodes = {}, {}, {}
+
+    def begin_here(self, written: Any) -> bool:
+        """Whether the round can begin behind a write in place instead, which is about to come:
+        nothing that was recorded is followed. Then it does."""
+        if self.inside is not None or written.__class__ is not np.ndarray or any(
+                kind.needs for _, kind in self.class_of.values()):
+            return False
+        self.prune()
+        self.left_out.begin_later()
+        self.begin_recording()
+        return True
 
     def prune(self) -> None:
         """Take what this recording has added to the tree away again."""
@@ -210,6 +228,7 @@ class Recording:
                 if known.needs is not arg._requires_grad:
                     raise Unrecordable("a result whose tail was cut")
                 if known.written >= 0 and known.needs and switch.on:
+                    self.left_out.write_before_rounds(arg)
                     raise Unrecordable("a leaf that this round has written to")
                 return SLOT, known
             return EXTERNAL, self.external(entry, arg)
@@ -235,6 +254,8 @@ class Recording:
         self.external_of[id(tensor)] = weakref.ref(tensor), number
         self.added.append(id(tensor))
         self.arrays.append(weakref.ref(tensor._array))
+        if not tensor._requires_grad:
+            self.left_out.others.append((id(root_of(tensor._array)), weakref.ref(tensor)))
         return number, layout
 
     def number_of(self, tensor: Tensor) -> int | None:
@@ -376,12 +397,6 @@ def compilable(name: str) -> bool:
     """Whether a row can be part of a compiled round: as a loop, or by its array rule."""
     from kkori.codegen.lowering import BY_ARRAY_RULE, LOWER
     return name in LOWER or name in BY_ARRAY_RULE
-
-
-def holds_tensors(value: Any) -> bool:
-    """Whether there are tensors in a list or tuple."""
-    return value.__class__ in (list, tuple) and any(
-        isinstance(item, Tensor) or holds_tensors(item) for item in value)
 
 
 def apart(row: Any, args: Any) -> bool:

@@ -11,8 +11,8 @@ from typing import Any
 from weakref import ref
 
 from kkori.autograd.graph import _next_number, _Output
+from kkori.run.asides import holds_tensors
 from kkori.run.entry import EXTERNAL, SLOT, Entry
-from kkori.run.record import holds_tensors
 from kkori.tensor import Tensor, wrap
 
 __all__ = ["Tails"]

@@ -30,10 +30,12 @@ from kkori.core.promise import Promise, promised
 from kkori.core.storage import root_of
 from kkori.core.threads import undisturbed
 from kkori.run import gradients, inputs, writes
-from kkori.run.entry import AWAY, EXTERNAL, MOST_SNAPSHOT, PLAIN, SLOT, Entry, is_hooked
+from kkori.run.asides import Asides, holds_tensors
+from kkori.run.entry import AWAY, EXTERNAL, MOST_SNAPSHOT, SLOT, Entry, is_hooked
 from kkori.run.guards import GUARD
 from kkori.run.notes import Notes
-from kkori.run.record import Recording, apart, holds_tensors
+from kkori.run.record import Recording, apart
+from kkori.run.shown import relies_on
 from kkori.run.sums import is_alone
 from kkori.tensor import Tensor, wrap
 
@@ -60,6 +62,7 @@ class Tape(Recording):
         self.state_roots: set[int] = set()  # memory that updates rely on: ids of its owners
         self.admitted = 0  # how often a guard has met another tensor than last time
         self.asides = 0  # operations that were run although a round was being matched
+        self.left_out = Asides()
         self.written: dict[int, Any] = {}  # number: an external that the pending round writes to
         self.tallied: list[Tensor] = []  # counters that went on while calls are `learning`
         self.learning = 0
@@ -95,6 +98,7 @@ class Tape(Recording):
             writes.take_back(self)
 
     most_externals = most_slots = 0
+    relies: tuple[Any, ...] = (-1, -1)  # memory that guards know; see run/shown.py
     rebasing = False  # some of what is being computed are views of others
     look_programs = 0  # that have been built; one, and one more for every ten replayed rounds
     waited = False  # the round could have been replayed, but that does not pay yet
@@ -160,9 +164,12 @@ class Tape(Recording):
             found = self.matched(row, args)
             if found is not None:
                 return found
-        elif self.first is None and self.here is self.root and self.is_awaited(row, args):
-            self.begin_recording()
-            return self.record(call, row, args)
+        elif self.first is None and self.here is self.root:
+            if self.left_out.are_before(args):
+                return self.beside(call, row, args, args)
+            if self.is_awaited(row, args):
+                self.begin_recording()
+                return self.record(call, row, args)
         self.asides += 1
         return self.now(call, args)
 
@@ -173,15 +180,17 @@ class Tape(Recording):
         found = self.now(call, others)
         if self.branch_at is not self.here:
             self.branch_at, self.branch = self.here, []
-        if len(self.branch) < MOST_BESIDE and is_small(found):
+        if self.left_out.are_before(args):
+            self.left_out.leave_out(found)
+        elif len(self.branch) < MOST_BESIDE and is_small(found):
             self.branch.append((call, row, args, found, switch.on))
         return found
 
     def is_awaited(self, row: Any, args: Any) -> bool:
         """Whether a round that begins with this operation, as no known one does, is to be
         recorded."""
-        self.first = key = row.name, tuple(map(from_afar, args)), bool(row.view)
-        if key != self.awaited or not self.may_record:
+        self.first = key = self.left_out.first(row, args)
+        if key is None or key != self.awaited or not self.may_record:
             return False
         self.awaited = None
         return True
@@ -395,7 +404,7 @@ class Tape(Recording):
         if written is None or id(root_of(written)) in self.state_roots:
             self.doubt()
         if self.recording:
-            if not self.broken and self.concerns(written):
+            if not self.broken and self.concerns(written) and not self.begin_here(written):
                 self.give_up("a write in place")
         elif self.here is not self.root and self.concerns(written):
             self.flush()
@@ -404,6 +413,12 @@ class Tape(Recording):
         """What guards remember may not hold any more: let them look again."""
         for known in self.known:
             known.forget()
+
+    def shown(self, array: Any) -> None:
+        """NumPy code sees `array` from now on, and may write to it."""
+        self.in_place(array)
+        if relies_on(self, array):
+            self.doubt()
 
     def concerns(self, written: Any) -> bool:
         """Whether memory that is written to is part of this round."""
@@ -587,15 +602,6 @@ def is_small(found: Any) -> bool:
 def is_cut(entry: Entry) -> bool:
     """Whether an event shows a part of data, which has no gradient, and does nothing else."""
     return entry.view is not None and entry.view[0] == EXTERNAL and not entry.promises[0].needs
-
-
-def from_afar(arg: Any) -> Any:
-    """What an argument looks like, without a look at any number in it."""
-    if isinstance(arg, Tensor):
-        return arg._array.shape, arg._requires_grad
-    if arg.__class__ in (tuple, list):
-        return tuple(map(from_afar, arg))
-    return str(arg) if arg.__class__ in (*PLAIN, slice) else arg.__class__
 
 
 def last_uses(pending: list[tuple[Entry, Any]]) -> dict[int, list[Any]]:

@@ -69,7 +69,7 @@ def record(tape: Any, tensor: Tensor, result: Tensor) -> bool:
     """Write now, and remember it; False, with nothing done, where that is no event."""
     if tape.broken or tape.inside is not None or not fits(tensor, result):
         return False
-    if tape.recorded(result._array) is None:
+    if tape.recorded(result._array) is None or tape.left_out.comes_before(tensor):
         return False
     entry = Entry("write", tape.at)
     entry.row, entry.mode = WRITE, switch.on

@@ -391,6 +391,23 @@ reader.join()
 same = v.detach()
 log.shared(same, v, v.data)
 kept.append(same)
+
+log(v.data.clone().sum().item(), h.max(1)[1].eq(t).sum().item())
+
+r = (loss.exp() + 1).log()
+kept.append(r)
+log(r.item())
+
+v.data.clamp_(-0.4, 0.4)
+with torch.no_grad():
+    w.clamp_(-0.6, 0.6)
+
+with torch.no_grad():
+    r = h.max(1)[0].mean()
+target = target + 0.01 * r
+
+array = array + 0.001 * loss.detach().numpy()
+kept.append(v.detach().numpy())
 """, "random": """\
 # each
 log(torch.rand(2))
