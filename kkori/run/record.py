@@ -14,9 +14,9 @@ import numpy as np
 
 from kkori.autograd.mode import switch
 from kkori.core.promise import promise_class
-from kkori.core.storage import root_of
+from kkori.core.storage import is_shared_with_numpy, root_of
 from kkori.core.threads import undisturbed
-from kkori.run import guards, writes
+from kkori.run import branches, guards, writes
 from kkori.run.asides import Asides, holds_tensors
 from kkori.run.entry import (
     AWAY,
@@ -90,7 +90,7 @@ class Recording:
 
     def record_on(self, entry: Entry, pending: Any, bound: list[Tensor], branch: Any) -> None:
         """Record the rest of this round as a new branch at `entry`, which begins with the
-        operations in `branch`."""
+        operations in `branch`, as far as they can be part of it."""
         if not self.may_record:
             return
         self.begin_recording()
@@ -100,12 +100,10 @@ class Recording:
             self.external_of[id(tensor)] = weakref.ref(tensor), number
         for event, tensors in pending:
             self.note(event.promises, tensors)
-        outer = switch.on
-        try:
-            for *operation, switch.on in branch:
-                self.take_down(*operation)
-        finally:
-            switch.on = outer
+        fewer = branches.take_down(self, branch)
+        if fewer is not None:
+            self.prune()
+            self.record_on(entry, pending, bound, fewer)
 
     def record(self, call: Any, row: Any, args: tuple[Any, ...]) -> Any:
         """Run an operation now, and remember it."""
@@ -269,6 +267,8 @@ class Recording:
         for tensor in tensors:
             if tensor._array.__class__ is not np.ndarray:
                 raise Unrecordable("a result without numbers")
+            if tensor._array.dtype.str[1:] not in KINDS:
+                raise Unrecordable(f"a result of {tensor.dtype}")
             slot = entry.slot_count
             entry.slot_count += 1
             entry.slots.append(slot)
@@ -277,17 +277,20 @@ class Recording:
             entry.stubs.append(stub_of(row, tensor) if tensor._requires_grad else None)
         if tensors and tensors[0]._base is not None and (
                 self.inside is None or self.inside.kind == "grad"):
-            self.note_view(entry)
+            self.note_view(entry, tensors[0])
         self.note(entry.promises, tensors)
 
-    def note_view(self, entry: Entry) -> None:
-        """The results of `entry` are views of its first argument."""
+    def note_view(self, entry: Entry, view: Tensor) -> None:
+        """The results of `entry`, such as `view`, are views of its first argument."""
         kind, data = entry.patterns[0]
         if kind == SLOT:
             if data.written >= 0 or data.version:
                 raise Unrecordable("a view of what is written in place")
             entry.view = SLOT, data.slot
             return
+        if self.inside is None and not view._requires_grad and is_shared_with_numpy(
+                view.shared_storage()):
+            raise Unrecordable("a view of memory that NumPy code may write to")  # no guard has it
         entry.view = EXTERNAL, data[0]
         inside = [] if self.inside is None else [self.inside]
         layouts = [layout for event in (*self.at.path(), *inside, entry)

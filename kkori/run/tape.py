@@ -29,7 +29,7 @@ from kkori.autograd.mode import owed, switch
 from kkori.core.promise import Promise, promised
 from kkori.core.storage import root_of
 from kkori.core.threads import undisturbed
-from kkori.run import gradients, inputs, writes
+from kkori.run import branches, gradients, inputs, writes
 from kkori.run.asides import Asides, holds_tensors
 from kkori.run.entry import AWAY, EXTERNAL, MOST_SNAPSHOT, SLOT, Entry, is_hooked
 from kkori.run.guards import GUARD
@@ -180,7 +180,7 @@ class Tape(Recording):
         found = self.now(call, others)
         if self.branch_at is not self.here:
             self.branch_at, self.branch = self.here, []
-        if self.left_out.are_before(args):
+        if self.left_out.are_before(args) and not branches.goes_on(self.branch, args):
             self.left_out.leave_out(found)
         elif len(self.branch) < MOST_BESIDE and is_small(found):
             self.branch.append((call, row, args, found, switch.on))
