@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _signal  # `signal` makes an Enum of every number and handler, which takes ten times as long
 import os
 import signal
 import threading
@@ -48,10 +49,10 @@ class undisturbed:
         self.waiting: list[tuple[Any, Any]] = []
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
-                handler = signal.getsignal(number)
+                handler = _signal.getsignal(number)
                 if callable(handler) and getattr(handler, "__func__", None) is not (
                         undisturbed.wait):
-                    signal.signal(number, self.wait)
+                    _signal.signal(number, self.wait)
                     self.handlers.append((number, handler))
 
     def wait(self, number: Any, frame: Any) -> None:
@@ -59,7 +60,7 @@ class undisturbed:
 
     def __exit__(self, *error: object) -> None:
         for number, handler in self.handlers:
-            signal.signal(number, handler)
+            _signal.signal(number, handler)
         for number, frame in self.waiting:
             handler = signal.getsignal(number)
             if callable(handler):
