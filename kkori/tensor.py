@@ -43,6 +43,7 @@ class Tensor(Bound):
     _base: Tensor | None = None  # the tensor it is a view of
     _origin: Any = None  # the base's node when this view's own node was made
     _hooks: Any = None
+    _leaf: Tensor | None = None  # whose ``.data`` it is; see run/by_hand.py
     _keeps_grad = False  # retain_grad() was called
     __array_priority__ = 1000  # NumPy's operators leave mixed expressions to ours
     __module__ = "torch"
@@ -272,6 +273,10 @@ class Tensor(Bound):
         if not isinstance(new, Tensor):
             raise TypeError(errors.message(
                 f"Variable data has to be a tensor, but got {type(new).__name__}"))
+        if new._array is self._array and new._storage is self._storage:
+            return  # as after ``w.data -= 1``
+        if is_rebound(self, new):
+            return
         storage = new.shared_storage()
         before_write(self)
         before_write(new)  # it shares its memory from now on
@@ -336,6 +341,12 @@ def before_write(tensor: Tensor) -> None:
     mode.before_write(tensor)
 
 
+def is_rebound(tensor: Tensor, new: Tensor) -> bool:
+    """Whether a round that is recorded or replayed sees to ``tensor.data = new``."""
+    from kkori.autograd import mode
+    return mode.switch.tape is not None and mode.switch.tape.rebind(tensor, new)
+
+
 def before_leaf(tensor: Tensor, wanted: bool) -> None:
     """The same where `tensor` is about to require gradients, or not to, if it is a result."""
     from kkori.autograd import mode
@@ -372,6 +383,8 @@ def share(tensor: Tensor) -> Tensor:
     other = _new(Tensor)
     other._array = tensor._array
     other._storage = tensor._storage or tensor.shared_storage()
+    if tensor._requires_grad and tensor._node is None and tensor._base is None:
+        other._leaf = tensor
     return other
 
 

@@ -162,6 +162,8 @@ def write(tape: Any, module: Any, args: tuple[Any, ...], start: Entry, end: Entr
             table, name = place
             guard.lines.append(f"  e = {guard.name('D', table)}[{guard.name('S', name)}]")
             guard.external("e", number, layouts[number - first])
+    if not check_known(guard, module, path, first, seen):
+        return None
     writing = [entry for entry in path if entry.kind == "write"]
     for entry in writing:
         in_guard(guard, entry)
@@ -179,6 +181,28 @@ def write(tape: Any, module: Any, args: tuple[Any, ...], start: Entry, end: Entr
     for one in module.modules():
         watched.setdefault(one, []).append(ref(event))
     return event
+
+
+def check_known(guard: Guard, module: Any, path: list[Entry], first: int,
+                seen: set[int]) -> bool:
+    """Compare the module's tensors that the round knew before: used before, or written to; False
+    where there are others than its own."""
+    bound = guard.tape.bound
+    made = {slot for entry in path for slot in entry.slots}
+    patterns = [pattern for entry in path for pattern in entry.patterns]
+    known = {data[0]: None for kind, data in patterns if kind == EXTERNAL and data[0] < first}
+    known.update({data.written: data for kind, data in patterns if kind == SLOT and (
+        data.written >= 0 and data.slot not in made)})
+    for number, kind in known.items():
+        if number not in seen:
+            place = place_of(module, bound[number])
+            if place is None:
+                return False
+            found = f"{guard.name('D', place[0])}[{guard.name('S', place[1])}]"
+            guard.check(f"{found} is not tape.bound[{guard.name('N', number)}]")
+            if kind is not None:
+                guard.check(f"{found}._array.__class__ is not {guard.name('K', kind)}")
+    return True
 
 
 def count(guard: Guard, module: Any, counters: list[Tensor], end: Entry) -> bool:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from math import copysign
 from typing import Any
+from weakref import ref
 
 import numpy as np
 
 from kkori.core.promise import Promise
 from kkori.tensor import Tensor
 
-__all__ = ["AWAY", "CONSTANT", "EXTERNAL", "KINDS", "MOST_OPERATIONS", "MOST_SNAPSHOT", "NUMBER",
-           "PLAIN", "SLOT", "Entry", "Known", "Layout", "Unrecordable", "alike", "check_constant",
-           "is_hooked", "same_constant", "same_layout", "same_number", "stub_of"]
+__all__ = ["ALIAS", "AWAY", "CONSTANT", "EXTERNAL", "KINDS", "MOST_OPERATIONS", "MOST_SNAPSHOT",
+           "NUMBER", "PLAIN", "SLOT", "Entry", "Fleeting", "Known", "Layout", "Unrecordable",
+           "alike", "check_constant", "is_hooked", "same_constant", "same_layout", "same_number",
+           "stub_of"]
 
-SLOT, EXTERNAL, CONSTANT, NUMBER = range(4)  # what an argument of a recorded operation is
+# What an argument of a recorded operation is; ALIAS is ``.data`` of an external.
+SLOT, EXTERNAL, CONSTANT, NUMBER, ALIAS = range(5)
 MOST_OPERATIONS = 2000
 MOST_SNAPSHOT = 1 << 20  # bytes of an input that NumPy code could write to
 KINDS = ("f4", "f8", "b1", "i8")  # element types that compiled rounds read
@@ -72,6 +75,23 @@ class Known:
 
 
 _nothing = object()  # is no tensor, and no array
+
+
+class Fleeting(Known):
+    """The same for tapes that must not keep anything alive: references that do not count."""
+
+    __slots__ = ()
+
+    def forget(self) -> None:
+        self.tensor = self.array = no_reference
+
+    def remember(self, tensor: Tensor) -> None:
+        self.tensor, self.array = ref(tensor), ref(tensor._array)
+
+
+def no_reference() -> Any:
+    """Refers to no tensor, and no array."""
+    return _nothing
 
 
 class Entry:
@@ -213,7 +233,7 @@ def alike(first: list[tuple[int, Any]], second: list[tuple[int, Any]]) -> bool:
     for (kind, one), (other_kind, two) in zip(first, second, strict=True):
         if kind != other_kind:
             return False
-        if kind == EXTERNAL:
+        if kind in (EXTERNAL, ALIAS):
             if one[0] != two[0] or not same_layout(one[1], two[1]):
                 return False
         elif kind == SLOT:

@@ -19,7 +19,7 @@ from kkori.run.entry import EXTERNAL
 from kkori.run.guards import code_of
 from kkori.run.writes import give_back
 
-__all__ = ["write"]
+__all__ = ["Finish", "simple", "write"]
 
 _new = object.__new__
 _alone: dict[str, int] = {}  # what CPython counts for a tensor, and a promise, of the tape alone
@@ -86,7 +86,7 @@ class Finish:
             "map": map, "sum": sum, "Storage": Storage, "ROOT": tape.root, "UPDATE": update,
             "RUNNER": runner, "RESULTS": runner.results, "CALL": runner.call,
             "WORDS": runner.words, "SLOTS": self.slots, "VIEWS": self.views,
-            "LEAVES": update.leaf_tensors(tape), "EMPTY": [None] * tape.most_externals,
+            "EMPTY": [None] * tape.most_externals,
             "TENSOR": _alone["tensor"], "PROMISE": _alone["promise"]}
 
     def name(self, stem: str, value: Any) -> str:
@@ -168,6 +168,11 @@ class Finish:
     def hand_out(self) -> None:
         """Arrays and tails for what is held; the gradients, for whoever asks."""
         self.add(f"  tape.owes = LEAVES, RESULTS, {len(self.slots)}, UPDATE")
+        self.names["LEAVES"] = self.update.leaf_tensors(self.tape)
+        self.fulfil()
+
+    def fulfil(self) -> None:
+        """Arrays and tails for what is held."""
         for number, slot in enumerate(self.slots):
             self.add(f"  result{slot}._array = RESULTS[{number}]")
         for entry in self.views:
@@ -183,13 +188,13 @@ class Finish:
     def tails(self) -> None:
         """The nodes of what is held (see `Tails.hang`), the oldest first."""
         tails = self.update.tails
-        leaves, older = tails.of_round(self.tape), "None"
+        leaves, older = self.leaves_of(tails), "None"
         self.add("  number = next_number()")
         for slot in self.held:
             if slot in tails.first:
                 first, _ = tails.first[slot]
                 *_, place = template = tails.templates[first]
-                origin = self.name("ORIGIN", (tails, first, leaves, None))
+                origin = f"({self.name('TAILS', tails)}, {first}, {leaves}, None)"
                 node = f"new({self.name('NODE', template[0])})"
                 self.add(f"  result{slot}._node = node{slot} = {node}",
                          f"  node{slot}.origin = {origin}", f"  node{slot}.older = {older}",
@@ -198,6 +203,10 @@ class Finish:
         for entry in self.views:
             if entry.view[1] in tails.first:
                 self.add(f"  result{entry.slots[0]}._origin = node{entry.view[1]}")
+
+    def leaves_of(self, tails: Any) -> str:
+        """The leaves of the round, by their numbers: always the same."""
+        return self.name("LEAVES", tails.of_round(self.tape))
 
     def begin_next(self) -> None:
         """Count the step; the next round begins."""

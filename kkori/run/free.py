@@ -13,11 +13,13 @@ from typing import Any
 from kkori.autograd.engine import inspect_results
 from kkori.autograd.mode import BACKWARDS_BEFORE_RECORDING, switch
 from kkori.core.threads import undisturbed
-from kkori.run import hot, loops, writes
+from kkori.run import by_hand, guards, hot, loops, update, writes
 from kkori.run.entry import Entry, Unrecordable, is_hooked
+from kkori.run.free_finish import give
+from kkori.run.free_finish import write as write_finish
 from kkori.run.notes import line
 from kkori.run.tape import Tape
-from kkori.tensor import Tensor, wrap
+from kkori.tensor import Tensor
 
 __all__ = ["FreeTape", "begin"]
 
@@ -34,7 +36,20 @@ class Ending:
         self.trace.program.writes += self.trace.written.items()
         self.matches = 0
         self.tails = Tails(end.path(), tape)
+        self.sources = {entry.patterns[1][1].slot for entry in end.path()
+                        if entry.row is by_hand.REBIND}  # whose memory a parameter has got
         self.compiled: dict[tuple[int, ...], Any] = {}
+        self.endings: dict[Any, int] = {}  # how often a round has ended in a certain way
+
+    def note(self, tape: Tape, end: Entry, held: Any, runner: Any) -> None:
+        """A round is about to be ended in the general way; after a few that are alike, there is
+        a shorter one."""
+        key = tuple([tensor is not None for tensor in tape.made]), tuple(held[0]), len(held[2])
+        self.endings[key] = count = self.endings.get(key, 0) + 1
+        if count == update.ROUNDS_BEFORE_FINISH and len(end.finishes) < update.MOST_FINISHES:
+            finish = write_finish(tape, end, held, runner)
+            if finish is not None:
+                end.finishes = (*end.finishes, finish)
 
     def runner(self, live: tuple[int, ...]) -> Any:
         """The compiled round that gives the slots in `live`; None where there is none."""
@@ -67,7 +82,8 @@ class FreeTape(Tape):
             self.begin_recording()
         else:
             self.start_round()
-        self.doubt()  # what guards remember must not live on with this tape
+        if switch.tape is not self:
+            self.doubt()
         self.on = switch.on
         self.idle += 1
         rest = switch.rest or loops.REST
@@ -90,9 +106,9 @@ class FreeTape(Tape):
             self.prune()
             self.begin_recording()
 
-    def write(self, tensor: Tensor, result: Tensor) -> bool:
-        """Parameters are changed between rounds."""
-        return not tensor._requires_grad and super().write(tensor, result)
+    def rebind(self, tensor: Tensor, new: Tensor) -> bool:
+        """Whether ``tensor.data = new`` has been done, or will be."""
+        return (by_hand.record if self.recording else by_hand.expect)(self, tensor, new)
 
     def backward(self, run: Any, roots: Any, grads: Any, keep: bool, create: bool,
                  inputs: Any) -> None:
@@ -122,7 +138,7 @@ class FreeTape(Tape):
                 leaf._grad, Tensor) and leaf._grad._requires_grad for leaf in leaves):
             return False
         found = hot.still_held(self, ending.tails)
-        if found is None:
+        if found is None or not ending.sources.isdisjoint(found[0]):
             return False
         slots = found[0]
         runner = ending.runner((*slots, *[slot for slot in entry.slots if slot not in slots]))
@@ -135,6 +151,7 @@ class FreeTape(Tape):
             outputs = runner.run(arrays, [])
         except runner.Doubtful:
             return False
+        ending.note(self, entry, found, runner)
         with undisturbed():
             self.finish(found, outputs, ending.tails)
             self.deliver(leaves, outputs[len(slots):])
@@ -176,6 +193,8 @@ class FreeTape(Tape):
             end = self.at
             if not self.broken and end.kind == "backward" and end.runner is None:
                 end.runner = Ending(end, self)
+                if end.implicit is not None:
+                    end.follow = guards.later(end, following, "follow")
         except (Unrecordable, Unbuildable, Unupdatable) as reason:
             self.give_up(str(reason))
         finally:
@@ -194,17 +213,19 @@ class FreeTape(Tape):
         self.begin()
 
 
-def give(leaf: Tensor, array: Any) -> None:
-    """Put or add a gradient to a leaf."""
-    old = leaf._grad
-    if old is None:
-        leaf._grad = wrap(array)
-    else:
-        outer, switch.on = switch.on, False
-        try:
-            old.add_(wrap(array))
-        finally:
-            switch.on = outer
+def following(end: Entry, tape: Tape) -> Any:
+    """``go(tape, root)`` for ``root.backward()`` where rounds end with it in a known way: True
+    where it has been done, or None."""
+    kind, implicit, place = end.patterns[0][1], end.implicit, end.externals - 1
+
+    def go(tape: Tape, root: Tensor) -> Any:
+        if root._array.__class__ is kind and root._requires_grad and inspect_results[0] is None:
+            tape.bound[place] = implicit
+            for finish in end.finishes:
+                if finish(tape):
+                    return True
+        return None
+    return go
 
 
 def leaves_of(roots: Any) -> list[Tensor]:

@@ -16,11 +16,13 @@ from kkori.autograd.engine import inspect_results
 from kkori.core.promise import Promise, promised
 from kkori.core.storage import is_shared_with_numpy
 from kkori.run.entry import (
+    ALIAS,
     CONSTANT,
     EXTERNAL,
     MOST_SNAPSHOT,
     SLOT,
     Entry,
+    Fleeting,
     Known,
     Layout,
     is_hooked,
@@ -55,7 +57,7 @@ class Guard:
     def arguments(self, patterns: list[tuple[int, Any]], layouts: list[Layout],
                   first: int) -> None:
         """Compare all arguments; `first` is the number of the first external that is new."""
-        if any(kind == EXTERNAL for kind, _ in patterns) or layouts:
+        if any(kind in (EXTERNAL, ALIAS) for kind, _ in patterns) or layouts:
             self.lines.append("  bound = tape.bound")
         for k, (kind, data) in enumerate(patterns):
             self.argument(f"a{k}", kind, data, layouts, first)
@@ -66,6 +68,8 @@ class Guard:
             self.slot(arg, data)
         elif kind == EXTERNAL and data[0] >= first and data[1] is not None:
             self.external(arg, data[0], layouts[data[0] - first])
+        elif kind == ALIAS:
+            self.alias(arg, data, layouts, first)
         elif kind == EXTERNAL:
             here = self.name("N", data[0])
             self.check(f"{arg} is not bound[{here}] and not tape.copied({here}, {arg})")
@@ -80,16 +84,23 @@ class Guard:
 
     def external(self, arg: str, number: int, layout: Layout) -> None:
         """A tensor from outside that this round has not used before."""
-        known = Known()
+        known = Known() if self.tape.may_hold else Fleeting()
         self.tape.known.append(known)
         where, cell = self.name("N", number), self.name("C", known)
-        shape = self.name("L", layout)
+        shape, called = self.name("L", layout), "" if self.tape.may_hold else "()"
         self.lines += [
-            f"  if {arg} is not {cell}.tensor or {arg}._array is not {cell}.array or "
+            f"  if {arg} is not {cell}.tensor{called} or "
+            f"{arg}._array is not {cell}.array{called} or "
             f"{arg}._requires_grad is not {layout.needs}:",
             f"   {arg} = admit(tape, {cell}, {shape}, {where}, {arg})",
             f"   if {arg} is None: return None",
             f"  bound[{where}] = {arg}"]
+
+    def alias(self, arg: str, data: Any, layouts: list[Layout], first: int) -> None:
+        """``.data`` of an external, taken since that was written to last."""
+        self.lines.append(f"  leaf = {arg}._leaf")
+        self.argument("leaf", EXTERNAL, data, layouts, first)
+        self.check(f"{arg}._array is not leaf._array or {arg}._requires_grad")
 
     def constant(self, arg: str, kind: int, value: Any) -> None:
         """Anything that is not a tensor."""

@@ -12,7 +12,7 @@ from time import perf_counter
 from typing import Any
 
 from kkori.core.errors import PACKAGE, user_line
-from kkori.run.entry import CONSTANT, EXTERNAL, NUMBER, SLOT, same_constant, same_number
+from kkori.run.entry import ALIAS, CONSTANT, NUMBER, SLOT, same_constant, same_number
 from kkori.tensor import Tensor
 
 __all__ = ["Notes", "built", "line"]
@@ -118,8 +118,9 @@ def difference(tape: Any, pattern: tuple[int, Any], arg: Any, entry: Any) -> str
         return "" if same_constant(arg, data) else f"is {short(arg)}, recorded was {short(data)}"
     if kind == NUMBER:
         return "" if same_number(arg, data) else "is another number"
-    assert kind == EXTERNAL
     number, layout = data
+    if kind == ALIAS:
+        arg = arg._leaf if isinstance(arg, Tensor) else arg
     if layout is None:
         same = arg is tape.bound[number] or tape.copied(number, arg)
         return "" if same else "is another tensor than before in this round"

@@ -19,6 +19,7 @@ from kkori.core.threads import undisturbed
 from kkori.run import branches, guards, writes
 from kkori.run.asides import Asides, holds_tensors
 from kkori.run.entry import (
+    ALIAS,
     AWAY,
     CONSTANT,
     EXTERNAL,
@@ -225,10 +226,13 @@ class Recording:
             if known is not None:
                 if known.needs is not arg._requires_grad:
                     raise Unrecordable("a result whose tail was cut")
-                if known.written >= 0 and known.needs and switch.on:
+                if known.written >= 0 and known.needs and switch.on and self.may_hold:
                     self.left_out.write_before_rounds(arg)
                     raise Unrecordable("a leaf that this round has written to")
                 return SLOT, known
+            leaf = arg._leaf
+            if leaf is not None and leaf._array is arg._array and not arg._requires_grad:
+                return ALIAS, self.external(entry, leaf)
             return EXTERNAL, self.external(entry, arg)
         if arg.__class__ is np.ndarray and not arg.ndim and arg.dtype.str[1:] in KINDS:
             if self.inside is not None and arg != 0:
@@ -283,6 +287,8 @@ class Recording:
     def note_view(self, entry: Entry, view: Tensor) -> None:
         """The results of `entry`, such as `view`, are views of its first argument."""
         kind, data = entry.patterns[0]
+        if kind == SLOT and data.written >= 0 and not self.may_hold:
+            kind, data = EXTERNAL, (data.written, None)  # that is whose memory it shows
         if kind == SLOT:
             if data.written >= 0 or data.version:
                 raise Unrecordable("a view of what is written in place")

@@ -68,10 +68,11 @@ class Tails:
             if edge is None:
                 edges.append(None)
             elif isinstance(edge, Tensor):
-                if kind != EXTERNAL:
+                number = data[0] if kind == EXTERNAL else data.written if kind == SLOT else -1
+                if number < 0:
                     return None
-                edges.append((EXTERNAL, data[0]))
-                self.leaves.add(data[0])
+                edges.append((EXTERNAL, number))
+                self.leaves.add(number)
             elif slot_of.get(id(edge)) in self.templates:
                 edges.append((SLOT, slot_of[id(edge)]))
                 for mine, more in zip(needs, self.needs.get(slot_of[id(edge)], ()), strict=False):

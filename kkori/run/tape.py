@@ -31,13 +31,13 @@ from kkori.core.storage import root_of
 from kkori.core.threads import undisturbed
 from kkori.run import branches, gradients, inputs, writes
 from kkori.run.asides import Asides, holds_tensors
-from kkori.run.entry import AWAY, EXTERNAL, MOST_SNAPSHOT, SLOT, Entry, is_hooked
+from kkori.run.entry import ALIAS, AWAY, EXTERNAL, MOST_SNAPSHOT, SLOT, Entry, is_hooked
 from kkori.run.guards import GUARD
 from kkori.run.notes import Notes
 from kkori.run.record import Recording, apart
 from kkori.run.shown import relies_on
 from kkori.run.sums import is_alone
-from kkori.tensor import Tensor, wrap
+from kkori.tensor import Tensor, share, wrap
 
 __all__ = ["Entry", "Tape"]
 
@@ -379,6 +379,10 @@ class Tape(Recording):
                 self.miss()
         return self.recording and writes.record(self, tensor, result)
 
+    def rebind(self, tensor: Tensor, new: Tensor) -> bool:
+        """Whether ``tensor.data = new`` has been done, or will be."""
+        return False
+
     def tally(self, counter: Tensor) -> None:
         """A counter goes on, beside the round."""
         asides = self.asides
@@ -494,7 +498,8 @@ class Tape(Recording):
         """Run one event that was promised; its results, as they were handed out."""
         bound = self.bound
         args = [values[data] if kind == SLOT else bound[data[0]] if kind == EXTERNAL
-                else data for kind, data in entry.patterns]
+                else share(bound[data[0]]) if kind == ALIAS else data
+                for kind, data in entry.patterns]
         if entry.kind == "backward":
             switch.on = True
             tensors = redo_backward(entry, args, tensors, bound)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kkori.run.entry import EXTERNAL, NUMBER, SLOT, Entry
+from kkori.run.entry import ALIAS, EXTERNAL, NUMBER, SLOT, Entry
 from kkori.run.memory import uncollected
 from kkori.run.notes import built
 
@@ -96,7 +96,7 @@ def reference(pattern: tuple[int, Any]) -> tuple[str, Any]:
         return "slot", data.slot
     if kind == NUMBER:
         return "value", data.item()
-    return ("input", data[0]) if kind == EXTERNAL else ("value", data)
+    return ("input", data[0]) if kind in (EXTERNAL, ALIAS) else ("value", data)
 
 
 def look(end: Entry, slot: int) -> Any:

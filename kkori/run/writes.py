@@ -21,12 +21,13 @@ from kkori.autograd.mode import switch
 from kkori.autograd.views import overwrite
 from kkori.core.promise import Promise, promise_class, promised
 from kkori.core.storage import is_shared_with_numpy, root_of
-from kkori.run.entry import EXTERNAL, SLOT, Entry, Unrecordable, alike
+from kkori.run.entry import ALIAS, SLOT, Entry, Unrecordable, alike
 from kkori.run.guards import Guard
 from kkori.tensor import Tensor
 
-__all__ = ["alone", "apart_from_others", "expect", "give_back", "guard", "in_guard", "is_of_result",
-           "promise_in_guard", "record", "redo", "take_back", "tally"]
+__all__ = ["Written", "alone", "apart_from_others", "expect", "follow", "give_back", "guard",
+           "in_guard", "is_of_result", "number_of", "promise_in_guard", "record", "redo",
+           "take_back", "tally"]
 
 ndarray = np.ndarray
 
@@ -35,19 +36,46 @@ class WRITE:
     """Stands where events have their row."""
 
     name = "a write in place"
+    redo = staticmethod(overwrite)
+
+    @staticmethod
+    def guard(entry: Entry, tape: Any) -> Any:
+        """``go(tape, tensor, result)``: True, and the write is promised, or None."""
+        found = Guard(tape, "def go(tape, a0, a1):")
+        found.check(f"tape.on is not {entry.mode}")
+        found.arguments(entry.patterns, entry.layouts, entry.externals - len(entry.layouts))
+        in_guard(found, entry)
+        found.otherwise()
+        if is_of_result(entry):
+            found.names["rename"] = rename
+            found.lines.append(f" rename(tape, {found.name('K', entry.promises[0])}, a0)")
+        else:
+            promise_in_guard(found, entry)
+        if entry.patterns[0][0] == ALIAS:
+            found.lines.append(f" tape.written[{found.name('N', entry.promises[0].written)}]"
+                               ".goes_by(a0)")
+        return found.done(entry, "True")
 
 
 class Written:
     """A tensor that a pending round writes to: its array, and how often that was counted."""
 
-    __slots__ = ("tensor", "array", "times")
+    __slots__ = ("tensor", "array", "storage", "times", "aliases")
 
     def __init__(self, tensor: Tensor) -> None:
         self.tensor, self.array, self.times = tensor, tensor._array, 0
+        self.storage = tensor.shared_storage()
+        self.aliases: list[Tensor] = []
+
+    def goes_by(self, alias: Tensor) -> None:
+        """The tensor was written to by way of ``.data``, which holds what the tensor holds."""
+        alias._array = self.tensor._array
+        self.aliases.append(alias)
 
 
-def alone(tensor: Tensor) -> bool:
-    """Whether `tensor` is the only way to its memory, and may be written to."""
+def alone(tensor: Tensor, aliases: int = 0) -> bool:
+    """Whether `tensor` is the only way to its memory, but for so many aliases, and may be written
+    to."""
     array, storage = tensor._array, tensor._storage
     if array.__class__ is not ndarray or tensor._base is not None or tensor._node is not None:
         return False
@@ -57,7 +85,7 @@ def alone(tensor: Tensor) -> bool:
         return False
     flags = array.flags
     return bool(flags.writeable and flags.c_contiguous) and (storage is None or (
-        getrefcount(storage) <= _alone["storage"] and not is_shared_with_numpy(storage)))
+        getrefcount(storage) <= _alone["storage"] + aliases and not is_shared_with_numpy(storage)))
 
 
 _alone = {"owner": 1000, "storage": 1000}  # what CPython counts where nobody else holds them
@@ -83,7 +111,7 @@ def record(tape: Any, tensor: Tensor, result: Tensor) -> bool:
         return False
     try:
         tape.now(overwrite, (tensor, result))
-        follow(tape, entry, number, tensor)
+        follow(tape, entry, number, leaf_of(entry, tensor))
     except BaseException:
         tape.give_up("interrupted")
         raise
@@ -103,15 +131,23 @@ def number_of(tape: Any, entry: Entry, tensor: Tensor) -> int:
     kind, data = entry.patterns[0]
     if kind == SLOT and data.written >= 0:
         return int(data.written)
-    if not alone(tensor) or kind == SLOT and (tensor._requires_grad or any(
+    if not alone(leaf_of(entry, tensor), kind == ALIAS) or kind == SLOT and (
+            tensor._requires_grad or any(
             event.view == (SLOT, data.slot) for event in tape.at.path())):
         raise Unrecordable("a write in place")
     return -1 if kind == SLOT else int(data[0])
 
 
+def leaf_of(entry: Entry, tensor: Tensor) -> Tensor:
+    """The tensor that is written to, whichever way."""
+    leaf = tensor._leaf if entry.patterns[0][0] == ALIAS else tensor
+    assert leaf is not None
+    return leaf
+
+
 def follow(tape: Any, entry: Entry, number: int, tensor: Tensor) -> None:
     """The tape stands behind this write, which is new, or has been recorded before."""
-    same = next((child for child in tape.at.ops if child.kind == "write"
+    same = next((child for child in tape.at.ops if child.row is entry.row
                  and child.mode is entry.mode and alike(child.patterns, entry.patterns)), None)
     if same is not None:
         tape.at = entry = same
@@ -131,33 +167,24 @@ def follow(tape: Any, entry: Entry, number: int, tensor: Tensor) -> None:
 def expect(tape: Any, tensor: Tensor, result: Tensor) -> bool:
     """Whether the tree expects this write here: then it is promised."""
     for entry in tape.here.ops:
-        if entry.kind == "write" and entry.go(tape, tensor, result):
+        if entry.row is WRITE and entry.go(tape, tensor, result):
             return True
     return False
 
 
 def guard(entry: Entry, tape: Any) -> Any:
-    """``go(tape, tensor, result)``: True, and the write is promised, or None."""
-    found = Guard(tape, "def go(tape, a0, a1):")
-    found.check(f"tape.on is not {entry.mode}")
-    found.arguments(entry.patterns, entry.layouts, entry.externals - len(entry.layouts))
-    in_guard(found, entry)
-    found.otherwise()
-    if is_of_result(entry):
-        found.names["rename"] = rename
-        found.lines.append(f" rename(tape, {found.name('K', entry.promises[0])}, a0)")
-    else:
-        promise_in_guard(found, entry)
-    return found.done(entry, "True")
+    """The function that recognises a write, and promises it."""
+    return entry.row.guard(entry, tape)
 
 
 def in_guard(found: Guard, entry: Entry) -> None:
     """The comparisons of a write: what the first one of a round writes to must be alone."""
     found.names.update(alone=alone, promise=promise, has_one_name=has_one_name)
-    if entry.patterns[0][0] == EXTERNAL:
+    if entry.patterns[0][0] != SLOT:
+        aliases = ", 1" if entry.patterns[0][0] == ALIAS else ""
         here = found.name("N", entry.promises[0].written)
         kind = found.name("K", entry.promises[0])
-        found.check(f"{here} in tape.originals or not alone(tape.bound[{here}]) or "
+        found.check(f"{here} in tape.originals or not alone(tape.bound[{here}]{aliases}) or "
                     f"tape.admitted != {kind}.checked and not has_one_name(tape, {here}, {kind})")
 
 
@@ -184,7 +211,7 @@ def promise(tape: Any, number: int, kind: Any, tensor: Tensor) -> None:
     if written is None:
         tape.written[number] = written = Written(tensor)
     tensor._array = promised(kind, tape)
-    written.times += 1
+    written.times += storage is written.storage
     storage.version += 1
 
 
@@ -207,10 +234,11 @@ def give_back(tape: Any) -> None:
 
 
 def keep(one: Written) -> None:
-    array = one.tensor._array
-    if isinstance(array, Promise):
-        array.keep(one.array)
-        one.tensor._array = one.array
+    for tensor in (one.tensor, *one.aliases):
+        array = tensor._array
+        if isinstance(array, Promise):
+            array.keep(one.array)
+            tensor._array = one.array
 
 
 def take_back(tape: Any) -> None:
@@ -218,14 +246,16 @@ def take_back(tape: Any) -> None:
     written, tape.written = tape.written, {}
     for one in written.values():
         keep(one)
-        one.tensor.shared_storage().version -= one.times
+        one.tensor._storage = one.storage
+        one.storage.version -= one.times
 
 
 def redo(entry: Entry, args: list[Any], values: dict[Any, Tensor]) -> tuple[Tensor]:
     """The write, now."""
-    tensor, result = args
+    tensor = leaf_of(entry, args[0])
     values[entry.promises[0]] = tensor
-    return (overwrite(tensor, result),)
+    entry.row.redo(*args)
+    return (tensor,)
 
 
 def apart_from_others(arrays: list[Any], written: Any) -> bool:

@@ -140,6 +140,7 @@ def test_rounds_without_an_optimizer_hold_nothing(recorded):
     net, opt, x, y = training()
     free_rounds(net, x, y, 60)
     assert switch.free.counts["rounds"] > 20
+    assert all(p.isfinite().all() for p in net.parameters())  # the last change is pending till now
     alive = [weakref.ref(p._array) for p in net.parameters()] + [weakref.ref(x._array)]
     del net, opt, x, y
     gc.collect()

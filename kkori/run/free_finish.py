@@ -1,0 +1,143 @@
+"""The end of a round that ends with backward(), as a function of straight lines.
+
+The same as `finish` for rounds without an optimizer's step: the gradients are put, or added, to
+where they belong. Nothing of the round is kept alive by it, so arrays are known by references that
+do not count.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from weakref import ref
+
+import numpy as np
+
+from kkori.autograd.mode import switch
+from kkori.core.threads import undisturbed
+from kkori.run.entry import is_hooked
+from kkori.run.finish import Finish, simple
+from kkori.run.guards import code_of
+from kkori.run.writes import apart_from_others
+from kkori.tensor import Tensor, wrap
+
+__all__ = ["give", "write"]
+
+
+def write(tape: Any, end: Any, held: Any, runner: Any) -> Any:
+    """``finish(tape)``: True where it has ended a round like this one, or None; None where rounds
+    like this one need more than straight lines."""
+    tails = end.runner.tails
+    if not simple(tape.here.path(), held) or any(
+            tails.wanted([*held[0], *[entry.slots[0] for entry, _ in held[2]]])):
+        return None
+    found = FreeFinish(tape, end, held, runner)
+    found.same_results()
+    found.same_inputs()
+    found.same_leaves()
+    found.compute()
+    found.fulfil()
+    found.deliver()
+    found.begin_next()
+    exec(code_of("\n".join(found.lines)), found.names)
+    return found.names.pop("finish")
+
+
+class FreeFinish(Finish):
+    """The lines of the function, and the globals they refer to."""
+
+    def __init__(self, tape: Any, end: Any, held: Any, runner: Any) -> None:
+        super().__init__(tape, end.runner, held, runner)
+        self.end = end
+        self.lines[0] = "def finish(tape):"
+        self.names.update(Tensor=Tensor, POINT=point, is_hooked=is_hooked, SWITCH=switch,
+                          give=give, undisturbed=undisturbed,
+                          KNOWN=[nothing] * end.externals, WRITTEN=list(end.runner.trace.written))
+
+    def same_inputs(self) -> None:
+        """Where all arrays are: addresses of those that are new are looked up."""
+        self.add(" bound = tape.bound")
+        self.unless("tape.originals")
+        written = self.update.trace.written
+        for number in range(self.end.externals):
+            self.add(f" x{number} = tape.written[{number}].array" if number in written
+                     else f" x{number} = bound[{number}]._array")
+        arrays = "".join(f"x{number}, " for number in range(self.end.externals))
+        same = " and ".join(f"KNOWN[{number}]() is x{number}"
+                            for number in range(self.end.externals))
+        self.unless(f"not ({same}) and not POINT(RUNNER, KNOWN, WRITTEN, ({arrays}))")
+
+    def same_leaves(self) -> None:
+        """No hooks, and gradients to which one can add."""
+        for k, (number, _) in enumerate(self.end.leaves):
+            self.add(f" leaf{k} = bound[{number}]", f" old{k} = leaf{k}._grad")
+            self.unless(f"leaf{k}._hooks is not None and is_hooked(leaf{k})",
+                        f"old{k} is not None and (old{k}.__class__ is not Tensor or "
+                        f"old{k}._requires_grad)")
+
+    def leaves_of(self, tails: Any) -> str:
+        """The leaves of the round, by their numbers: nothing is kept alive for the next one."""
+        return f"{{{', '.join(f'{number}: bound[{number}]' for number in tails.leaves)}}}"
+
+    def compute(self) -> None:
+        """From here on nothing comes between."""
+        self.add(" with undisturbed():",
+                 "  if sum(map(getrefcount, RESULTS)) != RUNNER.free: RUNNER.refresh()")
+        if self.runner.shared:
+            self.add("  RUNNER.settle_threads()")
+        self.add("  if CALL(): return None")
+
+    def deliver(self) -> None:
+        """Gradients go to their leaves."""
+        place = {slot: number for number, slot in enumerate(self.order())}
+        self.add("  SWITCH.tape = None")
+        for k, slot in enumerate(self.end.slots):
+            array = f"RESULTS[{place[slot]}]"
+            self.add(f"  if old{k} is None:", f"   leaf{k}._grad = grad = new(Tensor)",
+                     f"   grad._array = {array}", f"  else: give(leaf{k}, {array})")
+        self.add("  SWITCH.tape = tape")
+
+    def order(self) -> list[int]:
+        """The slots in the order in which they come out."""
+        return [*self.slots, *[slot for slot in self.end.slots if slot not in self.slots]]
+
+    def begin_next(self) -> None:
+        """The next round begins."""
+        given = "".join(f"made[{slot}] = " for slot in self.given)
+        self.add("  tape.counts['rounds'] += 1", "  tape.idle = 1", "  tape.bound = EMPTY[:]",
+                 "  tape.first = None", "  tape.on = SWITCH.on", f"  {given}None" if given else "",
+                 "  tape.here = ROOT", " return True")
+        self.lines = [line for line in self.lines if line]
+
+
+def nothing() -> Any:
+    """Refers to no array."""
+    return nothing
+
+
+def point(runner: Any, known: list[Any], written: list[int], arrays: Any) -> bool:
+    """Tell native code where these inputs are; False where what it writes to is not apart."""
+    if written and not apart_from_others(arrays, written):
+        return False
+    runner.point_at(arrays)
+    runner.inputs[:] = [None] * len(arrays)  # nothing is kept alive for the next round
+    known[:] = map(ref, arrays)
+    return True
+
+
+def give(leaf: Tensor, array: Any) -> None:
+    """Put or add a gradient to a leaf."""
+    old = leaf._grad
+    if old is None:
+        leaf._grad = wrap(array)
+        return
+    mine = old._array
+    plain = mine.__class__ is np.ndarray and old._node is None and old._base is None
+    if plain and mine.dtype == array.dtype and mine.shape == array.shape and mine.flags.writeable:
+        np.add(mine, array, out=mine)
+        old.shared_storage().version += 1
+        return
+    outer, switch.on = switch.on, False
+    try:
+        old.add_(wrap(array))
+    finally:
+        switch.on = outer
