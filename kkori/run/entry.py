@@ -176,7 +176,8 @@ class Entry:
     def results(self, made: list[Any]) -> list[Tensor]:
         """What has been promised for this event in a round: nothing where it is a backward() whose
         gradients nobody has asked for, or is inside the call of a module."""
-        return [made[slot] for slot in self.slots if made[slot] is not None]
+        found = [made[slot] for slot in self.slots]
+        return found if all(tensor is not None for tensor in found) else []
 
     def path(self) -> list[Entry]:
         """The events from the start of the round to here."""

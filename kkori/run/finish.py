@@ -86,7 +86,6 @@ class Finish:
             "map": map, "sum": sum, "Storage": Storage, "ROOT": tape.root, "UPDATE": update,
             "RUNNER": runner, "RESULTS": runner.results, "CALL": runner.call,
             "WORDS": runner.words, "SLOTS": self.slots, "VIEWS": self.views,
-            "EMPTY": [None] * tape.most_externals,
             "TENSOR": _alone["tensor"], "PROMISE": _alone["promise"]}
 
     def name(self, stem: str, value: Any) -> str:
@@ -117,7 +116,8 @@ class Finish:
             self.unless(" is ".join(["not None", *[f"made[{slot}]" for slot in absent], "None"]))
         if forgotten:
             counts = " + ".join(f"getrefcount(made[{slot}])" for slot in forgotten)
-            self.unless(f"{counts} != {self.name('ALONE', len(forgotten) * _alone['listed'])}")
+            self.names["ALONE"] = len(forgotten) * _alone["listed"]
+            self.unless(f"{counts} != ALONE")
         for slot in self.held:
             self.add(f" result{slot} = made[{slot}]", f" promise{slot} = result{slot}._array")
         self.unless(*map(self.otherwise_held, self.held))
@@ -221,9 +221,9 @@ class Finish:
                 self.add(f"  {held}['_grad'].shared_storage().version += 1")
         else:
             self.add("  UPDATE.counted(numbers)")
-        self.add("  tape.bound = EMPTY[:]", "  tape.due = False", "  tape.first = None",
-                 f"  {' = '.join(f'made[{slot}]' for slot in self.given)} = None",
-                 "  tape.here = ROOT", "  if tape.next is not None: tape.next(tape)",
+        forget = "".join(f"made[{slot}] = " for slot in self.given)
+        self.add("  tape.here = ROOT", "  tape.bound = [None] * tape.most_externals",
+                 "  tape.due = False", f"  tape.first = {forget}None", "  if tape.next is not None: tape.next(tape)",
                  " except BaseException:",
                  "  UPDATE.finish_later(tape, RUNNER, before, numbers, SLOTS, VIEWS)", "  raise",
                  " return True")

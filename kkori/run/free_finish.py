@@ -102,11 +102,10 @@ class FreeFinish(Finish):
 
     def begin_next(self) -> None:
         """The next round begins."""
-        given = "".join(f"made[{slot}] = " for slot in self.given)
-        self.add("  tape.counts['rounds'] += 1", "  tape.idle = 1", "  tape.bound = EMPTY[:]",
-                 "  tape.first = None", "  tape.on = SWITCH.on", f"  {given}None" if given else "",
-                 "  tape.here = ROOT", " return True")
-        self.lines = [line for line in self.lines if line]
+        forget = "".join(f"made[{slot}] = " for slot in self.given)
+        self.add("  tape.here = ROOT", "  tape.counts['rounds'] += 1", "  tape.idle = 1",
+                 "  tape.bound = [None] * tape.most_externals", "  tape.on = SWITCH.on",
+                 f"  tape.first = {forget}None", " return True")
 
 
 def nothing() -> Any:

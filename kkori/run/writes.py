@@ -261,7 +261,7 @@ def redo(entry: Entry, args: list[Any], values: dict[Any, Tensor]) -> tuple[Tens
 def apart_from_others(arrays: list[Any], written: Any) -> bool:
     """Whether each of the arrays with these numbers is memory of its own among all."""
     roots = [id(root_of(array)) for array in arrays]
-    return all(roots.count(roots[number]) == 1 for number in written)
+    return all(number < len(roots) and roots.count(roots[number]) == 1 for number in written)
 
 
 # Counters: whole numbers that nothing in the round depends on.
