@@ -73,6 +73,10 @@ class Known:
     def remember(self, tensor: Tensor) -> None:
         self.tensor, self.array = tensor, tensor._array
 
+    def held(self) -> Any:
+        """The array that is remembered."""
+        return self.array
+
 
 _nothing = object()  # is no tensor, and no array
 
@@ -87,6 +91,9 @@ class Fleeting(Known):
 
     def remember(self, tensor: Tensor) -> None:
         self.tensor, self.array = ref(tensor), ref(tensor._array)
+
+    def held(self) -> Any:
+        return self.array()
 
 
 def no_reference() -> Any:

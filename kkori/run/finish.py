@@ -223,8 +223,8 @@ class Finish:
             self.add("  UPDATE.counted(numbers)")
         forget = "".join(f"made[{slot}] = " for slot in self.given)
         self.add("  tape.here = ROOT", "  tape.bound = [None] * tape.most_externals",
-                 "  tape.due = False", f"  tape.first = {forget}None", "  if tape.next is not None: tape.next(tape)",
-                 " except BaseException:",
+                 "  tape.due = False", f"  tape.first = {forget}None",
+                 "  if tape.next is not None: tape.next(tape)", " except BaseException:",
                  "  UPDATE.finish_later(tape, RUNNER, before, numbers, SLOTS, VIEWS)", "  raise",
                  " return True")
 

@@ -230,7 +230,7 @@ class Recording:
                     self.left_out.write_before_rounds(arg)
                     raise Unrecordable("a leaf that this round has written to")
                 return SLOT, known
-            leaf = arg._leaf
+            leaf = None if self.may_hold else arg._leaf
             if leaf is not None and leaf._array is arg._array and not arg._requires_grad:
                 return ALIAS, self.external(entry, leaf)
             return EXTERNAL, self.external(entry, arg)

@@ -26,4 +26,4 @@ def all_of(tape: Any) -> tuple[set[int], list[Any]]:
     """The memory that guards remember, by its owners' ids, and what knows of other memory."""
     guards = [known for known in tape.known if isinstance(known, Known)]
     updates = [known for known in tape.known if hasattr(known, "roots")]
-    return {id(root_of(known.array)) for known in guards}, updates
+    return {id(root_of(known.held())) for known in guards}, updates
