@@ -32,8 +32,9 @@ def plain(name: str) -> Rule:
     return apply
 
 
+BETWEEN_NUMBERS = ("add", "sub", "mul", "div", "lt", "le", "gt", "ge", "eq", "ne")
 for _row, _name in PLAIN.items():
-    formula(_row)(plain(_name))
+    formula(_row, varying=(0, 1) if _row in BETWEEN_NUMBERS else ())(plain(_name))
 
 
 def exp(x: Term) -> Term:
@@ -56,7 +57,7 @@ def smallest(x: Term, other: Any) -> Term:
     return x.do("min", other)
 
 
-@formula("rsub")
+@formula("rsub", varying=(1,))
 def rsub(x: Term, other: Any) -> Term:
     return -x + other if not isinstance(other, Term) else other - x
 
@@ -201,7 +202,7 @@ def masked_fill(x: Term, mask: Term, value: Any) -> Term:
     return mask.choose(value, x)
 
 
-@formula("clamp", "clamp_min", "clamp_max", "clamp_tensor")
+@formula("clamp", "clamp_min", "clamp_max", "clamp_tensor", varying=(1, 2))
 def clamp(x: Term, low: Any, high: Any) -> Term:
     x = x if low is None else largest(x, low)
     return x if high is None else smallest(x, high)

@@ -18,6 +18,7 @@ from kkori.codegen import (
 from kkori.codegen.rules import (
     BY_ARRAY_RULE,
     LOWER,
+    VARYING,
     NoRule,
     Program,
     Spec,
@@ -28,6 +29,6 @@ from kkori.codegen.rules import (
     rule,
 )
 
-__all__ = ["BY_ARRAY_RULE", "LOWER", "NoRule", "Program", "Spec", "Step", "Term", "formula",
-           "lower", "lower_activations", "lower_along", "lower_arrays", "lower_elements",
+__all__ = ["BY_ARRAY_RULE", "LOWER", "VARYING", "NoRule", "Program", "Spec", "Step", "Term",
+           "formula", "lower", "lower_activations", "lower_along", "lower_arrays", "lower_elements",
            "lower_losses", "rule"]

@@ -14,7 +14,7 @@ from kkori.codegen.program import Program, Spec, Step
 from kkori.codegen.rows import ELEMENTWISE, Argument, as_run, table
 
 __all__ = ["BY_ARRAY_RULE", "LOWER", "NoRule", "Program", "Rule", "Spec", "Step", "Term",
-           "as_run", "convert", "formula", "lower", "reduced", "rule"]
+           "VARYING", "as_run", "convert", "formula", "lower", "reduced", "rule"]
 
 
 class NoRule(Exception):
@@ -23,6 +23,7 @@ class NoRule(Exception):
 
 Rule = Callable[..., Any]
 LOWER: dict[str, Rule] = {}
+VARYING: dict[str, tuple[int, ...]] = {}  # by row: places of numbers that may be run-time numbers
 
 
 def rule(*names: str) -> Callable[[Rule], Rule]:
@@ -303,8 +304,12 @@ for _symbol, _name in {"and": "and", "or": "or", "invert": "not"}.items():
     setattr(Term, f"__{_symbol}__", straight(_name, logic=True))
 
 
-def formula(*names: str) -> Callable[[Rule], Rule]:
-    """Register a rule that gets Terms for arrays and returns a Term (or several)."""
+def formula(*names: str, varying: tuple[int, ...] = ()) -> Callable[[Rule], Rule]:
+    """Register a rule that gets Terms for arrays and returns a Term (or several).
+
+    `varying`: places of arguments that may be run-time numbers. They are elementwise operands,
+    and gradient rules hand them on as they are: none computes with them in Python.
+    """
     def register(function: Rule) -> Rule:
         def lowered(graph: Graph, *args: Any) -> Any:
             found = function(*[Term(graph, arg) if isinstance(arg, Value) else arg
@@ -314,5 +319,7 @@ def formula(*names: str) -> Callable[[Rule], Rule]:
             return found.value
         for name in names:
             LOWER[name] = lowered
+            if varying:
+                VARYING[name] = varying
         return function
     return register

@@ -19,6 +19,7 @@ from numpy import ndarray
 from kkori.core.promise import Promise
 from kkori.core.storage import root_of
 from kkori.run.entry import PLAIN
+from kkori.run.numbers import class_or_value
 from kkori.tensor import Tensor
 
 __all__ = ["Asides", "holds_tensors", "is_earlier"]
@@ -135,8 +136,8 @@ def is_earlier(tensor: Tensor) -> bool:
 
 
 def from_afar(row: Any, args: Any) -> Any:
-    """What an operation looks like, without a look at any number in its tensors."""
-    return row.name, tuple(map(looks, args)), bool(row.view)
+    """What an operation looks like, without a look at any number that may be another one."""
+    return row.name, tuple(map(looks, class_or_value(row, args))), bool(row.view)
 
 
 def looks(arg: Any) -> Any:

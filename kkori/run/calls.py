@@ -137,8 +137,9 @@ def write(tape: Any, module: Any, args: tuple[Any, ...], start: Entry, end: Entr
     path = end.after(start)
     layouts = [layout for entry in path for layout in entry.layouts]
     first = end.externals - len(layouts)
-    if any(entry.mode is not end.mode or entry.kind not in ("op", "write") or is_of_result(entry)
-           for entry in path):
+    if end.number_count != start.number_count or any(
+            entry.mode is not end.mode or entry.kind not in ("op", "write") or is_of_result(entry)
+            for entry in path):
         return None
     guard = Guard(tape, "def go(tape, args):")
     guard.check(f"tape.on is not {end.mode}")

@@ -12,12 +12,13 @@ from kkori.core.promise import Promise
 from kkori.tensor import Tensor
 
 __all__ = ["ALIAS", "AWAY", "CONSTANT", "EXTERNAL", "KINDS", "MOST_OPERATIONS", "MOST_SNAPSHOT",
-           "NUMBER", "PLAIN", "SLOT", "Entry", "Fleeting", "Known", "Layout", "Unrecordable",
-           "alike", "check_constant", "is_hooked", "same_constant", "same_layout", "same_number",
-           "stub_of"]
+           "NUMBER", "PLAIN", "SLOT", "VARYING", "Entry", "Fleeting", "Known", "Layout",
+           "Unrecordable", "alike", "check_constant", "is_hooked", "same_constant", "same_layout",
+           "same_number", "stub_of"]
 
-# What an argument of a recorded operation is; ALIAS is ``.data`` of an external.
-SLOT, EXTERNAL, CONSTANT, NUMBER, ALIAS = range(5)
+# What an argument of a recorded operation is: ALIAS is ``.data`` of an external, NUMBER an array
+# without dimensions, VARYING a number that may be another one in every round.
+SLOT, EXTERNAL, CONSTANT, NUMBER, ALIAS, VARYING = range(6)
 MOST_OPERATIONS = 2000
 MOST_SNAPSHOT = 1 << 20  # bytes of an input that NumPy code could write to
 KINDS = ("f4", "f8", "b1", "i8")  # element types that compiled rounds read
@@ -107,7 +108,7 @@ class Entry:
     __slots__ = ("kind", "row", "call", "patterns", "mode", "slots", "promises", "stubs",
                  "ops", "calls", "ends", "parent", "externals", "slot_count", "layouts", "inner",
                  "leaves", "depth", "misses", "runner", "several", "view", "looks", "go", "follow",
-                 "tries", "implicit", "finishes", "walk", "sums", "__weakref__")
+                 "tries", "implicit", "finishes", "walk", "sums", "number_count", "__weakref__")
 
     def __init__(self, kind: str, parent: Entry | None) -> None:
         self.kind = kind
@@ -135,6 +136,7 @@ class Entry:
         self.walk: Any = None  # of torch.autograd.grad(); see run/gradients.py
         self.slot_count = parent.slot_count if parent else 0
         self.externals = parent.externals if parent else 0
+        self.number_count = parent.number_count if parent else 0  # see run/numbers.py
         self.layouts: list[Layout] = []  # of the externals that appear here first
         self.depth = parent.depth + 1 if parent else 0
         self.misses = self.tries = 0
@@ -227,8 +229,9 @@ def same_constant(one: Any, two: Any) -> bool:
     """Whether two arguments are the same: 1, 1.0 and True are not, nor are 0.0 and -0.0."""
     if one.__class__ is not two.__class__:
         return False
-    if one.__class__ is float:
-        return one == two and copysign(1.0, one) == copysign(1.0, two) or one != one and two != two
+    if isinstance(one, float):
+        return bool(one == two and copysign(1.0, one) == copysign(1.0, two) or (
+            one != one and two != two))
     if one.__class__ in (tuple, list):
         return len(one) == len(two) and all(map(same_constant, one, two))
     return bool(one == two)
@@ -246,6 +249,9 @@ def alike(first: list[tuple[int, Any]], second: list[tuple[int, Any]]) -> bool:
                 return False
         elif kind == SLOT:
             if one is not two:
+                return False
+        elif kind == VARYING:
+            if one != two:
                 return False
         elif kind == NUMBER:
             if not same_number(one, two):

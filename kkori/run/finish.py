@@ -151,8 +151,9 @@ class Finish:
                  " except (KeyError, IndexError): return None")
         self.unless("OPTIONS != GROUP.options and not GROUP.examine(optimizer)",
                     "not GROUP.exact")
-        self.add(" numbers = " + ("GROUP.function(*GROUP.counts)" if group.counts
-                                  else "GROUP.constant"))
+        given = f"tape.numbers[:{update.given}] + " if update.given else ""
+        self.add(f" numbers = {given}" + ("GROUP.function(*GROUP.counts)" if group.counts
+                                          else "GROUP.constant"))
 
     # Then it is run.
 

@@ -21,6 +21,7 @@ from kkori.run.entry import (
     EXTERNAL,
     MOST_SNAPSHOT,
     SLOT,
+    VARYING,
     Entry,
     Fleeting,
     Known,
@@ -29,6 +30,7 @@ from kkori.run.entry import (
     same_constant,
     same_number,
 )
+from kkori.run.numbers import is_number
 from kkori.tensor import Tensor, wrap
 
 __all__ = ["Guard", "admit", "ending", "following", "later", "operation"]
@@ -73,8 +75,16 @@ class Guard:
         elif kind == EXTERNAL:
             here = self.name("N", data[0])
             self.check(f"{arg} is not bound[{here}] and not tape.copied({here}, {arg})")
+        elif kind == VARYING:
+            self.number(arg, data)
         else:
             self.constant(arg, kind, data)
+
+    def number(self, arg: str, place: int) -> None:
+        """A number that may be another one in every round."""
+        self.names.update(float=float, is_number=is_number)
+        self.check(f"{arg}.__class__ is not float and not is_number({arg})")
+        self.lines.append(f"  tape.numbers[{self.name('N', place)}] = {arg}")
 
     def slot(self, arg: str, promise: type[Promise]) -> None:
         """A result of an earlier event of this round: every one has a class of its own."""

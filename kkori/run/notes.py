@@ -12,7 +12,8 @@ from time import perf_counter
 from typing import Any
 
 from kkori.core.errors import PACKAGE, user_line
-from kkori.run.entry import ALIAS, CONSTANT, NUMBER, SLOT, same_constant, same_number
+from kkori.run.entry import ALIAS, CONSTANT, NUMBER, SLOT, VARYING, same_constant, same_number
+from kkori.run.numbers import is_number
 from kkori.tensor import Tensor
 
 __all__ = ["Notes", "built", "line"]
@@ -116,6 +117,8 @@ def difference(tape: Any, pattern: tuple[int, Any], arg: Any, entry: Any) -> str
         return "" if same else "is another tensor than that result of this round"
     if kind == CONSTANT:
         return "" if same_constant(arg, data) else f"is {short(arg)}, recorded was {short(data)}"
+    if kind == VARYING:
+        return "" if is_number(arg) else f"is {short(arg)}, recorded was a number"
     if kind == NUMBER:
         return "" if same_number(arg, data) else "is another number"
     number, layout = data

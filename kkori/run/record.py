@@ -16,7 +16,7 @@ from kkori.autograd.mode import switch
 from kkori.core.promise import promise_class
 from kkori.core.storage import is_shared_with_numpy, root_of
 from kkori.core.threads import undisturbed
-from kkori.run import branches, guards, writes
+from kkori.run import branches, guards, numbers, writes
 from kkori.run.asides import Asides, holds_tensors
 from kkori.run.entry import (
     ALIAS,
@@ -27,6 +27,7 @@ from kkori.run.entry import (
     MOST_OPERATIONS,
     NUMBER,
     SLOT,
+    VARYING,
     Entry,
     Layout,
     Unrecordable,
@@ -56,6 +57,8 @@ class Recording:
     most_externals: int
     most_slots: int
     recording = False
+    numbers: list[Any]  # of the round that is being matched; see run/numbers.py
+    varying: Any = None
     leaves_data_out = False  # rounds cut their own part out of the data: it comes from outside
 
     def compilable(self, name: str) -> bool:
@@ -73,6 +76,9 @@ class Recording:
 
     def forget(self) -> None:
         """Nothing is being recorded."""
+        if self.varying is not None and self.at.runner is not None:
+            self.counts["rounds"] += self.varying.replace()
+        self.varying = numbers.Numbers()
         self.recording, self.broken = False, ""
         self.at = self.root
         self.class_of: dict[int, Any] = {}  # recorded results: id of the array -> (array, class)
@@ -101,6 +107,7 @@ class Recording:
             self.external_of[id(tensor)] = weakref.ref(tensor), number
         for event, tensors in pending:
             self.note(event.promises, tensors)
+        self.varying.note(self.numbers[:entry.number_count])
         fewer = branches.take_down(self, branch)
         if fewer is not None:
             self.prune()
@@ -108,6 +115,7 @@ class Recording:
 
     def record(self, call: Any, row: Any, args: tuple[Any, ...]) -> Any:
         """Run an operation now, and remember it."""
+        args = numbers.fresh(self, row, args)
         found = self.now(call, args)
         self.take_down(call, row, args, found)
         return found
@@ -169,6 +177,7 @@ class Recording:
 
     def prune(self) -> None:
         """Take what this recording has added to the tree away again."""
+        self.varying.superseded = []
         if self.grown is not None:
             parent, entry = self.grown
             parent.remove(entry)
@@ -182,8 +191,11 @@ class Recording:
             entry.go = guards.later(entry, GUARDS[entry.kind])
         if entry.implicit is not None and self.may_hold:
             entry.follow = guards.later(entry, guards.following, "follow")
+        if entry.kind != "op":
+            numbers.follow(self, entry)
         self.at.add(entry)
         self.at = entry
+        self.numbers += [0.0] * (entry.number_count - len(self.numbers))
         self.most_externals = max(self.most_externals, entry.externals)
         self.most_slots = max(self.most_slots, entry.slot_count)
 
@@ -204,6 +216,7 @@ class Recording:
                     arg._array.dtype for arg in args if isinstance(arg, Tensor)}:
                 raise Unrecordable("a number of another type")
         if self.inside is None:
+            numbers.settle(self, entry, args)
             same = next((child for child in self.at.ops if child.row is row
                          and child.mode is entry.mode and alike(child.patterns, entry.patterns)),
                         None)
@@ -238,6 +251,9 @@ class Recording:
             if self.inside is not None and arg != 0:
                 raise Unrecordable("a number that a gradient rule has computed")
             return NUMBER, arg
+        number = self.varying.which(arg)
+        if number is not None and self.inside is not None:
+            return VARYING, number
         check_constant(arg)
         return CONSTANT, arg
 

@@ -58,6 +58,8 @@ class Tails:
     def template(self, entry: Entry, node: Any, slot_of: dict[int, int]) -> Any:
         """All there is to say of a node; None while it holds values, or others behind it do."""
         saved, needs = node.saved, (set[int](), set[int]())
+        if saved and any(self.tape.varying.which(value) is not None for value in saved):
+            return None
         if saved is not False and (node.row.keeps_values or any(
                 isinstance(value, Tensor) for value in saved or ())):
             saved = Held([self.saved_value(value, needs) for value in saved])

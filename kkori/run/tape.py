@@ -29,9 +29,9 @@ from kkori.autograd.mode import owed, switch
 from kkori.core.promise import Promise, promised
 from kkori.core.storage import root_of
 from kkori.core.threads import undisturbed
-from kkori.run import branches, gradients, inputs, writes
+from kkori.run import branches, gradients, inputs, numbers, writes
 from kkori.run.asides import Asides, holds_tensors
-from kkori.run.entry import ALIAS, AWAY, EXTERNAL, MOST_SNAPSHOT, SLOT, Entry, is_hooked
+from kkori.run.entry import ALIAS, AWAY, EXTERNAL, MOST_SNAPSHOT, SLOT, VARYING, Entry, is_hooked
 from kkori.run.guards import GUARD
 from kkori.run.notes import Notes
 from kkori.run.record import Recording, apart
@@ -73,6 +73,7 @@ class Tape(Recording):
         self.due = False  # whether this round has promised gradients that nobody has asked for
         self.beginnings: dict[Any, int] = {}  # how often rounds that were not replayed began so
         self.awaited: Any = None  # a round that begins with this is to be recorded
+        self.numbers: list[Any] = []  # that this round was given; see run/numbers.py
         self.start_round()
 
     def start_round(self) -> None:
@@ -155,6 +156,7 @@ class Tape(Recording):
         if self.recording:
             return self.record(call, row, args)
         if self.here is not self.root and self.here is not AWAY:
+            args = numbers.fresh(self, row, args)
             others = self.aside(row, args)
             if others is not None:
                 return self.beside(call, row, args, others)
@@ -206,7 +208,7 @@ class Tape(Recording):
                 return None
         if not promised:
             return args
-        if not apart(row, args):
+        if not apart(row, args) or self.may_record and numbers.has_other(self, row, args):
             return None
         here = self.here
         found = [wrap(arg._array.peek()) if isinstance(arg, Tensor) and isinstance(
@@ -255,6 +257,7 @@ class Tape(Recording):
         entry, bound = self.here, self.bound
         branch = self.branch if self.branch_at is entry else []
         copies = bool(self.originals)
+        self.numbers[:] = map(numbers.new_float, self.numbers)  # as `fresh` has it
         found = self.flush(keep=True)
         entry.misses += 1
         if entry.misses in MISSES and entry is not AWAY and not copies:
@@ -498,7 +501,8 @@ class Tape(Recording):
         """Run one event that was promised; its results, as they were handed out."""
         bound = self.bound
         args = [values[data] if kind == SLOT else bound[data[0]] if kind == EXTERNAL
-                else share(bound[data[0]]) if kind == ALIAS else data
+                else share(bound[data[0]]) if kind == ALIAS
+                else self.numbers[data] if kind == VARYING else data
                 for kind, data in entry.patterns]
         if entry.kind == "backward":
             switch.on = True
@@ -550,7 +554,8 @@ class Tape(Recording):
                     return
             self.counts["looks"] += 1
             try:
-                promised.show(*count.run(self.inputs(at.externals), []))
+                given = self.numbers[:at.number_count]
+                promised.show(*count.run(self.inputs(at.externals), given))
             except count.Doubtful:
                 self.flush()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kkori.run.entry import ALIAS, EXTERNAL, NUMBER, SLOT, Entry
+from kkori.run.entry import ALIAS, EXTERNAL, NUMBER, SLOT, VARYING, Entry
 from kkori.run.memory import uncollected
 from kkori.run.notes import built
 
@@ -25,7 +25,7 @@ class Trace:
     def __init__(self, end: Entry) -> None:
         from kkori.codegen.program import Program, Spec, Step
         path = end.path()
-        self.program = program = Program()
+        self.program = program = Program(numbers=end.number_count)
         self.next_slot = end.slot_count
         self.written: dict[int, int] = {}  # externals that are written to: slots of their values
         for entry in path:
@@ -96,6 +96,8 @@ def reference(pattern: tuple[int, Any]) -> tuple[str, Any]:
         return "slot", data.slot
     if kind == NUMBER:
         return "value", data.item()
+    if kind == VARYING:
+        return "number", data
     return ("input", data[0]) if kind in (EXTERNAL, ALIAS) else ("value", data)
 
 

@@ -168,7 +168,7 @@ class Update:
                           for slot in entry.slots]
         if any(map(is_of_result, self.path)):
             self.gradients = []  # they have been handed out
-        self.number = 0
+        self.number = self.given = tape.at.number_count  # the round's own numbers come first
         for group in optimizer.param_groups:
             self.add_group(optimizer, group, tape)
         if not self.groups:
@@ -352,7 +352,13 @@ class Update:
     # A round.
 
     def numbers(self, optimizer: Any, tape: Any) -> Any:
-        """The rule's floats of this round; None where the optimizer is not as it was recorded."""
+        """The floats of this round, the rule's last; None where the optimizer is not as it was
+        recorded."""
+        found = self.of_rule(optimizer, tape)
+        return found if found is None or not self.given else tape.numbers[:self.given] + found
+
+    def of_rule(self, optimizer: Any, tape: Any) -> Any:
+        """The rule's floats of this round."""
         if tape.last is not self:
             self.recount(tape)
         groups, state = optimizer.param_groups, optimizer.state

@@ -108,6 +108,14 @@ r = {H}.diagonal()
 {H} = torch.stack([{H}, {H} * 2]).mean(0)
 {H} = ({H} - {H}.mean(0)) / ({H}.var(0) + 1).sqrt()
 {H} = {H} * ({H} > 0)
+{H} = 0.9 ** k * {H}
+{S} = {S} / (k + 1) - 0.01 * k
+{H} = torch.add({H}, {B}, alpha=0.1 * k).tanh()
+{B} = {B}.clamp(-0.1 * k, 1.5)
+{S} = [0.0, -0.0, 1.5, 2][k % 4] * {S}
+
+lam = np.float64(1 / (k + 1))
+{H} = lam * {H} + (1 - lam) * {B}
 """, "random": """\
 # each
 {H} = F.dropout({H}, 0.3)

@@ -88,7 +88,7 @@ def test_its_traces_and_programs():
 
 
 def test_a_branch_is_another_trace():
-    opt = scaled_rounds([(3.0 if k % 3 else 2.0, 20) for k in range(40)])
+    opt = scaled_rounds([(2.0, 20 if k % 3 else 1) for k in range(40)])
     loop, text = the_loop()
     assert opt is not None
     assert loop["branches"] == len(loop["traces"]) == 2

@@ -371,7 +371,8 @@ try:
     h = net(x)
     if k % 6 == 5:
         h = h @ torch.ones(7, 7)
-    loss = F.binary_cross_entropy(h * (3 if k % 7 == 6 else 0) + 0.5, y.sigmoid())
+    h = 3 * h.abs() if k % 7 == 6 else h * 0
+    loss = F.binary_cross_entropy(h + 0.5, y.sigmoid())
     loss.backward()
     if k % 8 == 7:
         loss.backward()
