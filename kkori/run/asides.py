@@ -6,7 +6,8 @@ operation takes nothing that the new round has made. It is left out, and so is w
 with its results; the round takes those as tensors from outside, if it takes them at all.
 
 The same holds for writes in place that come first, such as clipping the weights: rounds begin
-behind them.
+behind them. And for what is looked at before anything is followed: ``data[i:i + 64]`` with an `i`
+that was drawn.
 """
 
 from __future__ import annotations
@@ -18,13 +19,15 @@ from numpy import ndarray
 
 from kkori.core.promise import Promise
 from kkori.core.storage import root_of
-from kkori.run.entry import PLAIN
+from kkori.run.entry import EXTERNAL, PLAIN, SLOT
 from kkori.run.numbers import class_or_value
 from kkori.tensor import Tensor
 
-__all__ = ["Asides", "holds_tensors", "is_earlier"]
+__all__ = ["Asides", "follows_nothing", "holds_tensors", "is_earlier"]
 
 MOST_BEGINNINGS = 32
+MOST_EARLY = 64
+LOOKS_BEFORE_LEAVING_OUT = 2
 MOST_RESULTS = 256
 
 
@@ -35,6 +38,8 @@ class Asides:
         self.overwritten: dict[int, Any] = {}  # memory of parameters that others read: its owners
         self.written: dict[int, Any] = {}  # tensors that are written to before rounds begin
         self.beginnings: set[Any] = set()  # operations, from afar, with which no round begins
+        self.early: set[Any] = set()  # operations, by rows and shapes, whose numbers are needed
+        self.early_looks = 0  # how often such numbers were looked at
         self.results: dict[int, Any] = {}  # of operations that were left out: their arrays, by id
         self.forget()
 
@@ -50,8 +55,8 @@ class Asides:
         out, and what goes on with its results will be."""
         if len(self.so_far) < MOST_BEGINNINGS:
             self.so_far.append(from_afar(row, args))
-        if any(tape.recorded(arg._array) for arg in args if isinstance(arg, Tensor)) or (
-                not self.are_before(args)):
+        if any(tape.recorded(arg._array) for arg in args if isinstance(arg, Tensor)) or not (
+                self.are_before(args) or self.is_early(row, args)):
             return False
         if tape.at is tape.root:
             self.begins_no_round(row, args)
@@ -67,6 +72,12 @@ class Asides:
         return any(map(is_earlier, tensors)) or not any(
             one._requires_grad for one in tensors) and any(
             self.knows(one) or self.reads_parameter(one) for one in tensors)
+
+    def is_early(self, row: Any, args: Any) -> bool:
+        """Whether an operation computes what is looked at before anything is followed."""
+        if not self.early or (row.name, tuple(map(shape_of, args))) not in self.early:
+            return False
+        return not any(arg._requires_grad for arg in args if isinstance(arg, Tensor))
 
     def leave_out(self, found: Any) -> None:
         """What goes on with these results is left out, too."""
@@ -103,6 +114,19 @@ class Asides:
                 found = True
         return found
 
+    def looked_at(self, path: list[Any]) -> bool:
+        """Whether these events, with which a round has begun, are left out from now on: nothing
+        in them is followed, and the program needs their numbers."""
+        self.early_looks += 1
+        if self.early_looks < LOOKS_BEFORE_LEAVING_OUT or len(self.early) > MOST_EARLY:
+            return False
+        layouts = [layout for entry in path for layout in entry.layouts]
+        for entry in path:
+            self.early.add((entry.row.name, tuple(
+                data.shape if kind == SLOT else layouts[data[0]].shape if kind == EXTERNAL
+                else None for kind, data in entry.patterns)))
+        return True
+
     def write_before_rounds(self, tensor: Tensor) -> None:
         """Writing to `tensor` is no part of a round; next time one will begin behind that."""
         self.written[id(tensor)] = ref(tensor)
@@ -128,6 +152,15 @@ class Asides:
         """What a round that begins with an operation is known by; None where none begins so."""
         found = from_afar(row, args)
         return None if found in self.beginnings else found
+
+
+def shape_of(arg: Any) -> Any:
+    return arg._array.shape if isinstance(arg, Tensor) else None
+
+
+def follows_nothing(entry: Any) -> bool:
+    """Whether an event is an operation on data, without gradients."""
+    return entry.kind == "op" and not any(one.needs for one in (*entry.promises, *entry.layouts))
 
 
 def is_earlier(tensor: Tensor) -> bool:

@@ -30,7 +30,7 @@ from kkori.core.promise import Promise, promised
 from kkori.core.storage import root_of
 from kkori.core.threads import undisturbed
 from kkori.run import branches, gradients, inputs, numbers, writes
-from kkori.run.asides import Asides, holds_tensors
+from kkori.run.asides import Asides, follows_nothing, holds_tensors
 from kkori.run.entry import ALIAS, AWAY, EXTERNAL, MOST_SNAPSHOT, SLOT, VARYING, Entry, is_hooked
 from kkori.run.guards import GUARD
 from kkori.run.notes import Notes
@@ -263,6 +263,17 @@ class Tape(Recording):
         if entry.misses in MISSES and entry is not AWAY and not copies:
             self.record_on(entry, found, bound[:entry.externals], branch)
 
+    def leave_out(self, path: list[Entry], missed: bool) -> None:
+        """A round was left behind these events. If they are about data alone, they are no part of
+        rounds from now on: somebody needs their numbers."""
+        if all(map(is_cut, path)):
+            self.leave_data_out()
+        elif not missed and all(map(follows_nothing, path)) and self.left_out.looked_at(path):
+            self.leave_data_out()
+            if any(path[0] is entry for entry in self.root.ops):
+                self.root.remove(path[0])
+                self.counts["rounds"] += path[0].replayed()
+
     def leave_data_out(self) -> None:
         """From now on no round begins with what it cuts out of the data."""
         self.leaves_data_out = True
@@ -459,8 +470,7 @@ class Tape(Recording):
                 self.counts["flushed"] += 1
                 if not self.waited:
                     self.notes.flushed()
-                if all(is_cut(entry) for entry, _ in pending):
-                    self.leave_data_out()
+                self.leave_out([entry for entry, _ in pending], keep)
                 found = self.redo_all(pending, keep)
                 for tensor, copy in self.originals.values():
                     copy.__dict__.update(tensor.__dict__)  # from now on it is the same memory

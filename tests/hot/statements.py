@@ -37,6 +37,12 @@ x, y, t = torch.randn(n, 2), target, labels
 
 order = torch.randperm(n)
 x, y, t = data[order], target[order], labels[order]
+
+places = torch.randint(0, n, (n,))
+x, y, t = torch.stack([data[i] for i in places]), target, labels
+
+places = torch.randint(0, n - 1, (n,)) + 1
+x, y, t = torch.stack([data[int(i) - 1] for i in places * 1]), target[places - 1], labels
 """}
 
 START = """\
