@@ -8,7 +8,7 @@ import numpy as np
 
 from kkori.autograd import engine
 from kkori.autograd.graph import _Handle
-from kkori.autograd.mode import after_backward, switch
+from kkori.autograd.mode import after_backward, hooked, switch
 from kkori.core import errors
 from kkori.core.meta import MetaArray
 from kkori.core.promise import model_of, settle
@@ -173,6 +173,7 @@ def register_post_accumulate_grad_hook(self: Tensor, hook: Any) -> Any:
 def _leaf_hooks(tensor: Tensor) -> tuple[dict[int, Any], dict[int, Any]]:
     if tensor._hooks is None:
         tensor._hooks = ({}, {})
+        hooked[0] = True
     return tensor._hooks
 
 

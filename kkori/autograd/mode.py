@@ -46,6 +46,7 @@ def turn(on: bool) -> None:
 
 
 BACKWARDS_BEFORE_RECORDING = 12
+hooked = [False]  # whether any leaf has ever had hooks
 
 
 def after_backward() -> None:

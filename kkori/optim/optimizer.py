@@ -18,7 +18,7 @@ import kkori
 from kkori.autograd.mode import switch
 from kkori.core.errors import message
 from kkori.nn.hooks import RemovableHandle, register
-from kkori.run.hot import drop_gradients, replay
+from kkori.run.hot import replay
 from kkori.tensor import Tensor
 
 __all__ = [
@@ -194,7 +194,9 @@ class Optimizer:
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drops the gradients of all parameters, or fills them with zeros."""
         tape = switch.tape
-        if tape is not None and tape.owes is not None and set_to_none and drop_gradients(self):
+        owes = tape.owes if tape is not None and set_to_none else None
+        if owes is not None and owes[3].cleared_by() is self:
+            tape.owes = None  # nobody has asked for the gradients of the last round
             return
         for group in self.param_groups:
             for param in group["params"]:

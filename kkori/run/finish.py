@@ -108,7 +108,9 @@ class Finish:
 
         That the events are the same goes without saying: this function is asked behind one only.
         """
-        slots = [slot for entry in self.tape.here.path() for slot in entry.slots]
+        path = self.tape.here.path()
+        slots = [slot for entry in path for slot in (
+            entry.slots if entry.kind != "backward" else entry.slots[:1])]  # all of them, or none
         given = [slot for slot in slots if self.tape.made[slot] is not None]
         absent = [slot for slot in slots if slot not in given]
         forgotten = [slot for slot in given if slot not in self.held]
@@ -159,8 +161,10 @@ class Finish:
 
     def compute(self) -> None:
         """What `Segment.run` does, for inputs that are where they were."""
+        self.names["FREE"] = len(self.slots) * _alone["listed"]
+        counts = "".join(f" + getrefcount(RESULTS[{k}])" for k in range(len(self.slots)))
         self.add(f" before = WORDS[{self.runner.counter}]", " try:",
-                 "  if sum(map(getrefcount, RESULTS)) != RUNNER.free: RUNNER.refresh()",
+                 f"  if RUNNER.free < 0 or 0{counts} != FREE: RUNNER.refresh()",
                  "  if numbers != RUNNER.numbers: RUNNER.take(numbers)")
         if self.runner.shared:
             self.add("  RUNNER.settle_threads()")

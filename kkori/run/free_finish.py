@@ -12,7 +12,7 @@ from weakref import ref
 
 import numpy as np
 
-from kkori.autograd.mode import switch
+from kkori.autograd.mode import hooked, switch
 from kkori.core.threads import undisturbed
 from kkori.run.entry import is_hooked
 from kkori.run.finish import Finish, simple
@@ -50,6 +50,7 @@ class FreeFinish(Finish):
         self.end = end
         self.lines[0] = "def finish(tape):"
         self.names.update(Tensor=Tensor, POINT=point, is_hooked=is_hooked, SWITCH=switch,
+                          hooked=hooked,
                           give=give, undisturbed=undisturbed,
                           KNOWN=[nothing] * end.externals, WRITTEN=list(end.runner.trace.written))
 
@@ -70,7 +71,7 @@ class FreeFinish(Finish):
         """No hooks, and gradients to which one can add."""
         for k, (number, _) in enumerate(self.end.leaves):
             self.add(f" leaf{k} = bound[{number}]", f" old{k} = leaf{k}._grad")
-            self.unless(f"leaf{k}._hooks is not None and is_hooked(leaf{k})",
+            self.unless(f"hooked[0] and is_hooked(leaf{k})",
                         f"old{k} is not None and (old{k}.__class__ is not Tensor or "
                         f"old{k}._requires_grad)")
 

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from kkori.autograd.engine import inspect_results
+from kkori.autograd.mode import hooked
 from kkori.core.promise import Promise, promised
 from kkori.core.storage import is_shared_with_numpy
 from kkori.run.entry import (
@@ -87,10 +88,9 @@ class Guard:
         self.lines.append(f"  tape.numbers[{self.name('N', place)}] = {arg}")
 
     def slot(self, arg: str, promise: type[Promise]) -> None:
-        """A result of an earlier event of this round: every one has a class of its own."""
-        kind = self.name("K", promise)
-        self.check(f"{arg}._array.__class__ is not {kind} or "
-                   f"{arg}._requires_grad is not {promise.needs}")
+        """A result of an earlier event of this round: every one has a class of its own. Whether
+        it requires gradients cannot change without its promise being kept."""
+        self.check(f"{arg}._array.__class__ is not {self.name('K', promise)}")
 
     def external(self, arg: str, number: int, layout: Layout) -> None:
         """A tensor from outside that this round has not used before."""
@@ -205,12 +205,12 @@ def following(entry: Entry, tape: Any) -> Any:
     """``go(tape, root)`` for ``root.backward()`` as one event: nothing is done but noting that it
     was called, where the leaves are as they were: no gradient yet, no hooks."""
     guard = Guard(tape, "def go(tape, a0):")
-    guard.names.update(is_hooked=is_hooked, inspects=inspect_results)
+    guard.names.update(is_hooked=is_hooked, hooked=hooked, inspects=inspect_results)
     guard.slot("a0", entry.patterns[0][1])
     guard.lines += ["  if tape.owes is not None: tape.hand_out()", "  bound = tape.bound"]
     for number, _ in entry.leaves:
-        guard.lines.append(f"  leaf = bound[{guard.name('N', number)}]")
-        guard.check("leaf._grad is not None or leaf._hooks is not None and is_hooked(leaf)")
+        leaf = f"bound[{guard.name('N', number)}]"
+        guard.check(f"{leaf}._grad is not None or hooked[0] and is_hooked({leaf})")
     event = guard.name("E", entry)
     guard.check("inspects[0] is not None or tape.originals and not tape.copies_are_true()")
     if entry.sums:

@@ -32,8 +32,7 @@ from kkori.run.tape import Tape
 from kkori.run.writes import give_back
 from kkori.tensor import Tensor
 
-__all__ = ["after_step", "before_step", "drop_gradients", "enabled", "leave", "replay",
-           "set_enabled", "tapes"]
+__all__ = ["after_step", "before_step", "enabled", "leave", "replay", "set_enabled", "tapes"]
 
 
 def replay(optimizer: Any) -> bool:
@@ -120,18 +119,6 @@ def owed_by(tape: Tape, update: Any, held: list[int], outputs: list[Any]) -> Any
             leaves += [bound[number] for number, _ in entry.leaves]
             arrays += [found[slot] for slot in entry.slots]
     return leaves, arrays, 0, update
-
-
-def drop_gradients(optimizer: Any) -> bool:
-    """``zero_grad()`` of what the last round has in store; False if there may be more to do."""
-    tape = switch.tape
-    if tape is None or tape.owes is None:
-        return False
-    update = tape.owes[3]
-    if not update.clears_all or update.optimizer() is not optimizer:
-        return False
-    tape.owes = None
-    return True
 
 
 # What CPython counts for a tensor, and for a promise, that only the tape holds.

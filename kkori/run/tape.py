@@ -354,8 +354,9 @@ class Tape(Recording):
 
     def hand_out_computed(self) -> None:
         """The gradients of a round that is over."""
-        leaves, arrays, start, _ = self.owes
+        leaves, arrays, start, update = self.owes
         self.owes = None
+        update.part_with_gradients()
         for leaf, array in zip(leaves, arrays[start:], strict=True):
             if leaf._grad is None:
                 leaf._grad = wrap(array)

@@ -192,7 +192,8 @@ class Update:
                 for (number, _), kind in zip(entry.leaves, entry.promises, strict=True)}
         params = [param for group in optimizer.param_groups for param in group["params"]]
         self.outsiders = [param for param in params if id(param) not in made]
-        self.clears_all = made.keys() <= {id(param) for param in params}
+        clears_all = made.keys() <= {id(param) for param in params}
+        self.cleared_by = self.optimizer if clears_all else nobody  # all gradients of the round
         tape.known += [self, *self.groups]
         tape.state_roots |= {id(root_of(tensor._array)) for tensor in self.extra}
         self.only_backward = ends[0] if len(ends) == 1 else None
@@ -488,6 +489,12 @@ class Update:
         for _, place, _ in self.sums:
             place["_grad"].shared_storage().version += 1
 
+    def part_with_gradients(self) -> None:
+        """Somebody has got the arrays of gradients: the next round needs others."""
+        for runner in self.compiled.values():
+            if runner is not None:
+                runner.free = -1
+
     def leaf_tensors(self, tape: Any) -> Any:
         """The tensors that the round's gradients belong to."""
         if self.leaves_known == () or self.leaves_at != tape.admitted:
@@ -551,6 +558,10 @@ class Update:
 def identity(text: str) -> Any:
     """The code of a function that compares; branches of a loop share it."""
     return compile(f"lambda state, bound: {text}", "<state of an optimizer>", "eval")
+
+
+def nobody() -> None:
+    """Refers to no optimizer."""
 
 
 def plain_update() -> Any:
