@@ -266,7 +266,7 @@ class Tensor(Bound):
     @property
     def data(self) -> Tensor:
         """The same elements, without the tail; writing to them writes here."""
-        return share(self)
+        return Tensor.detach(self)
 
     @data.setter
     def data(self, new: Tensor) -> None:
@@ -284,6 +284,10 @@ class Tensor(Bound):
 
     def detach(self) -> Tensor:
         """The same elements as a tensor that does not require gradients."""
+        for ask in asked_first:
+            found = ask(self)
+            if found is not None:
+                return found
         return share(self)
 
     def detach_(self) -> Tensor:
@@ -375,6 +379,9 @@ def wrap(array: Any) -> Tensor:
     tensor = _new(Tensor)
     tensor._array = array
     return tensor
+
+
+asked_first: list[Any] = []  # by detach(): what knows of hot loops, once there are some
 
 
 def share(tensor: Tensor) -> Tensor:

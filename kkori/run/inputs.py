@@ -10,6 +10,7 @@ from typing import Any
 
 from kkori.core.promise import Promise
 from kkori.core.threads import undisturbed
+from kkori.run.detached import is_shown, shows_another
 from kkori.run.entry import SLOT, Entry, Unrecordable
 from kkori.tensor import Tensor
 
@@ -66,8 +67,8 @@ def record(tape: Any, tensor: Any) -> bool:
 def can_be(tape: Any, known: Any, tensor: Any) -> bool:
     """Whether nothing else in the round shows the same memory."""
     return (not known.needs and known.written < 0 and tensor._base is None
-            and known.flags.c_contiguous
-            and not any(one.view == (SLOT, known.slot) for one in tape.at.path()))
+            and known.flags.c_contiguous and not is_shown(tape.at.path(), known.slot)
+            and not shows_another(tape.at.path(), known.slot))
 
 
 def never(tape: Any, args: Any) -> None:

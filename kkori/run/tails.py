@@ -12,6 +12,7 @@ from weakref import ref
 
 from kkori.autograd.graph import _next_number, _Output
 from kkori.run.asides import holds_tensors
+from kkori.run.detached import DETACH
 from kkori.run.entry import EXTERNAL, SLOT, Entry
 from kkori.tensor import Tensor, wrap
 
@@ -194,7 +195,8 @@ class Values:
             found = maker.row.array(source._array, *[data for _, data in maker.patterns[1:]])
             tensor = wrap(found[maker.slots.index(slot)] if maker.several else found)
             tensor._storage = source.shared_storage()
-            tensor._base = source if source._base is None else source._base
+            if maker.row is not DETACH:
+                tensor._base = source if source._base is None else source._base
             return tensor, version
         tensor = wrap(self.results[slot])
         tensor._storage, version = self.storages.get(slot, (None, 0))

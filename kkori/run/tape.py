@@ -31,6 +31,7 @@ from kkori.core.storage import root_of
 from kkori.core.threads import undisturbed
 from kkori.run import branches, gradients, inputs, numbers, writes
 from kkori.run.asides import Asides, follows_nothing, holds_tensors
+from kkori.run.detached import DETACH
 from kkori.run.entry import ALIAS, AWAY, EXTERNAL, MOST_SNAPSHOT, SLOT, VARYING, Entry, is_hooked
 from kkori.run.guards import GUARD
 from kkori.run.notes import Notes
@@ -245,6 +246,8 @@ class Tape(Recording):
         else:
             source, storage = self.made[number], None
         base = source if source._base is None else source._base
+        if entry.row is DETACH:
+            base, storage = None, source._storage
         for tensor in tensors:
             tensor._base = base
             if storage is not None:

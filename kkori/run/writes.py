@@ -21,6 +21,7 @@ from kkori.autograd.mode import switch
 from kkori.autograd.views import overwrite
 from kkori.core.promise import Promise, promise_class, promised
 from kkori.core.storage import is_shared_with_numpy, root_of
+from kkori.run.detached import is_shown, shows_another
 from kkori.run.entry import ALIAS, SLOT, Entry, Unrecordable, alike
 from kkori.run.guards import Guard
 from kkori.tensor import Tensor
@@ -132,8 +133,8 @@ def number_of(tape: Any, entry: Entry, tensor: Tensor) -> int:
     if kind == SLOT and data.written >= 0:
         return int(data.written)
     if not alone(leaf_of(entry, tensor), kind == ALIAS) or kind == SLOT and (
-            tensor._requires_grad or any(
-            event.view == (SLOT, data.slot) for event in tape.at.path())):
+            tensor._requires_grad or is_shown(tape.at.path(), data.slot)
+            or shows_another(tape.at.path(), data.slot)):
         raise Unrecordable("a write in place")
     return -1 if kind == SLOT else int(data[0])
 
