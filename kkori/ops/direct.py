@@ -11,15 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from kkori.autograd.graph import edge_of
-from kkori.autograd.mode import switch
 from kkori.autograd.views import overwrite
 from kkori.core import errors
 from kkori.core.meta import MetaArray, empty
 from kkori.ops.pieces import in_pieces
 from kkori.ops.table import Op, not_a_tensor
 from kkori.run.immediate import caller
-from kkori.tensor import Tensor, wrap
+from kkori.tensor import Tensor
 
 __all__ = ["direct", "floats_only", "in_place", "plain", "tensors_only", "tuple_of"]
 
@@ -83,22 +81,8 @@ def narrowed(found: Any, kind: Any) -> Any:
 
 
 def in_place(input: Tensor, function: Callable[..., Tensor], *args: Any) -> Tensor:
-    """Put ``function(input, *args)`` into `input`.
-
-    Where gradients are followed the function sees a copy: what it saves stays as it was.
-    """
-    if switch.on and input._requires_grad:
-        return overwrite(input, function(twin(input), *args))
+    """Put ``function(input, *args)`` into `input`; `function` is that of one row."""
     return overwrite(input, function(input, *args))
-
-
-def twin(input: Tensor) -> Tensor:
-    """A copy of the numbers that hangs at the same place of the graph."""
-    found = wrap(input._array.copy())
-    edge = edge_of(input)
-    found._node = None if isinstance(edge, Tensor) else edge
-    found._output_nr, found._requires_grad = input._output_nr, True
-    return found
 
 
 def tuple_of(value: Any, length: int) -> tuple[int, ...]:

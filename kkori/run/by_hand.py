@@ -19,6 +19,7 @@ from typing import Any
 from kkori.autograd.mode import switch
 from kkori.core.promise import promised
 from kkori.core.storage import Storage
+from kkori.run.detached import shows_another
 from kkori.run.entry import SLOT, Entry, Unrecordable
 from kkori.run.guards import Guard
 from kkori.run.writes import Written, follow, in_guard, number_of
@@ -84,6 +85,7 @@ def fits(tape: Any, tensor: Tensor, new: Tensor) -> bool:
     are."""
     known, mine, other = tape.recorded(new._array), tensor._array, new._array
     return known is not None and known.written < 0 and not known.version and (
+        not shows_another(tape.at.path(), known.slot)) and (
         new._base is None and not new._requires_grad and mine.shape == other.shape
         and mine.dtype == other.dtype and mine.strides == other.strides
         and (new._storage is None or not new._storage.version))

@@ -18,7 +18,8 @@ from weakref import WeakKeyDictionary, ref
 from kkori.core.promise import Promise
 from kkori.run.entry import CONSTANT, EXTERNAL, SLOT, Entry, Unrecordable, check_constant
 from kkori.run.guards import Guard
-from kkori.run.writes import in_guard, is_of_result, promise_in_guard, tally
+from kkori.run.renamed import is_of_result
+from kkori.run.writes import in_guard, promise_in_guard, tally
 from kkori.tensor import Tensor
 
 __all__ = ["Call", "changed", "learn", "watched"]

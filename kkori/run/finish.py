@@ -15,6 +15,7 @@ import numpy as np
 
 from kkori.autograd.graph import _next_number
 from kkori.core.storage import Storage
+from kkori.run.detached import DETACH
 from kkori.run.entry import EXTERNAL
 from kkori.run.guards import code_of
 from kkori.run.writes import give_back
@@ -79,6 +80,8 @@ class Finish:
         self.slots, _, views = held
         self.views = [entry for entry, _ in views]
         self.shown = {entry.view[1] for entry in self.views}
+        self.kinds = {slot: kind for entry in tape.here.path()
+                      for slot, kind in zip(entry.slots, entry.promises, strict=True)}
         self.held = sorted([*self.slots, *[entry.slots[0] for entry in self.views]])
         self.lines = ["def finish(tape, optimizer):", " made = tape.made"]
         self.names: dict[str, Any] = {
@@ -180,11 +183,15 @@ class Finish:
         """Arrays and tails for what is held."""
         for number, slot in enumerate(self.slots):
             self.add(f"  result{slot}._array = RESULTS[{number}]")
+            if slot in self.shown or self.kinds[slot].version:
+                self.add(f"  result{slot}._storage = Storage(result{slot}._array)")
+            if self.kinds[slot].version:
+                self.add(f"  result{slot}._storage.version = {self.kinds[slot].version}")
         for entry in self.views:
             slot, base = entry.slots[0], f"result{entry.view[1]}"
             view = f"{base}._array.reshape({self.name('SHAPE', entry.promises[0].shape)})"
             self.add(f"  result{slot}._array = {view}",
-                     f"  result{slot}._storage = {base}._storage = Storage({base}._array)")
+                     f"  result{slot}._storage = {base}._storage")
         if any(slot in self.update.tails.first for slot in self.held):
             self.tails()
         if self.update.trace.written:
@@ -195,19 +202,24 @@ class Finish:
         tails = self.update.tails
         leaves, older = self.leaves_of(tails), "None"
         self.add("  number = next_number()")
+        for first in dict.fromkeys(tails.first[slot][0] for slot in self.held
+                                   if slot in tails.first):
+            *_, place = template = tails.templates[first]
+            origin = f"({self.name('TAILS', tails)}, {first}, {leaves}, None)"
+            self.add(f"  node{first} = new({self.name('NODE', template[0])})",
+                     f"  node{first}.origin = {origin}", f"  node{first}.older = {older}",
+                     f"  node{first}.sequence = number + {self.name('PLACE', place)}")
+            older = f"node{first}"
         for slot in self.held:
             if slot in tails.first:
-                first, _ = tails.first[slot]
-                *_, place = template = tails.templates[first]
-                origin = f"({self.name('TAILS', tails)}, {first}, {leaves}, None)"
-                node = f"new({self.name('NODE', template[0])})"
-                self.add(f"  result{slot}._node = node{slot} = {node}",
-                         f"  node{slot}.origin = {origin}", f"  node{slot}.older = {older}",
-                         f"  node{slot}.sequence = number + {self.name('PLACE', place)}")
-                older = f"node{slot}"
+                first, number = tails.first[slot]
+                self.add(f"  result{slot}._node = node{first}")
+                if number:
+                    self.add(f"  result{slot}._output_nr = {number}")
         for entry in self.views:
-            if entry.view[1] in tails.first:
-                self.add(f"  result{entry.slots[0]}._origin = node{entry.view[1]}")
+            if entry.view[1] in tails.first and entry.row is not DETACH:
+                first, _ = tails.first[entry.view[1]]
+                self.add(f"  result{entry.slots[0]}._origin = node{first}")
 
     def leaves_of(self, tails: Any) -> str:
         """The leaves of the round, by their numbers: always the same."""

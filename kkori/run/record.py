@@ -306,9 +306,11 @@ class Recording:
         if kind == SLOT and data.written >= 0 and not self.may_hold:
             kind, data = EXTERNAL, (data.written, None)  # that is whose memory it shows
         if kind == SLOT:
-            if data.written >= 0 or data.version:
+            if data.written >= 0:
                 raise Unrecordable("a view of what is written in place")
             entry.view = SLOT, data.slot
+            for promise in entry.promises:
+                promise.version = data.version
             return
         if self.inside is None and not view._requires_grad and is_shared_with_numpy(
                 view.shared_storage()):

@@ -14,6 +14,7 @@ from kkori.autograd.graph import _next_number, _Output
 from kkori.run.asides import holds_tensors
 from kkori.run.detached import DETACH
 from kkori.run.entry import EXTERNAL, SLOT, Entry
+from kkori.run.renamed import is_of_result
 from kkori.tensor import Tensor, wrap
 
 __all__ = ["Tails"]
@@ -46,6 +47,8 @@ class Tails:
             node = nodes.get(entry.slots[0]) if entry.kind == "op" and entry.slots else None
             if node is None:
                 node = next((nodes[slot] for slot in entry.slots if slot in nodes), None)
+            if node is not None and is_of_result(entry):
+                self.rename(entry, node, nodes)
             if node is None or entry.kind != "op":
                 continue
             template = self.template(entry, node, slot_of)
@@ -56,6 +59,13 @@ class Tails:
         self.tape = None
         self.makers = {slot: entry for slot, entry in self.makers.items() if entry.view is not None}
 
+    def rename(self, entry: Entry, node: Any, nodes: Any) -> None:
+        """What was written to in place has the tail of what was put there, or the one it had."""
+        for _, kind in entry.patterns[::-1]:
+            if nodes.get(kind.slot) is node and kind.slot in self.first:
+                self.first[entry.slots[0]] = self.first[kind.slot]
+                return
+
     def template(self, entry: Entry, node: Any, slot_of: dict[int, int]) -> Any:
         """All there is to say of a node; None while it holds values, or others behind it do."""
         saved, needs = node.saved, (set[int](), set[int]())
@@ -63,7 +73,8 @@ class Tails:
             return None
         if saved is not False and (node.row.keeps_values or any(
                 isinstance(value, Tensor) for value in saved or ())):
-            saved = Held([self.saved_value(value, needs) for value in saved])
+            saved = Held([self.saved_value(value, version, needs) for value, version in zip(
+                saved, node.versions, strict=True)])
             if None in saved:
                 return None
         edges: list[Any] = []
@@ -87,12 +98,12 @@ class Tails:
         return node.__class__, node.row, edges, node.numbers, node.shape, node.kind, saved, (
             node.versions), entry.depth / 4096  # between two rounds' numbers
 
-    def saved_value(self, value: Any, needs: Any) -> Any:
+    def saved_value(self, value: Any, version: int, needs: Any) -> Any:
         """What a saved value is: a result, an external or plain; None where nobody can say."""
         if isinstance(value, (Tensor, _Output)):
             kind = self.tape.recorded(value._array if isinstance(value, Tensor) else value.array)
-            if kind is not None and kind.slot in self.makers and not kind.version and (
-                    kind.written < 0):
+            if kind is not None and kind.slot in self.makers and kind.written < 0 and (
+                    self.is_as_saved(value, version, kind)):
                 self.rely_on(SLOT, kind.slot, needs)
                 if isinstance(value, _Output):
                     return OUTPUT, kind.slot, value.number
@@ -111,6 +122,17 @@ class Tails:
                                   strict=False):
                 mine |= more
         return not kind.needs or kind.slot in self.first
+
+    def is_as_saved(self, value: Any, version: int, known: Any) -> bool:
+        """Whether a value was not written to between when it was saved and the round's end."""
+        if isinstance(value, _Output):
+            version = value.version
+        elif value._storage is None:
+            return True  # a copy, such as of what is about to be overwritten
+        kind, slot = SLOT, known.slot
+        while kind == SLOT and self.makers[slot].view is not None:
+            kind, slot = self.makers[slot].view  # type: ignore[misc]
+        return kind == EXTERNAL or known.version == version
 
     def rely_on(self, kind: int, number: int, needs: Any) -> None:
         """A result, or what it is a view of, has to be there when somebody asks."""

@@ -29,13 +29,14 @@ from kkori.autograd.mode import owed, switch
 from kkori.core.promise import Promise, promised
 from kkori.core.storage import root_of
 from kkori.core.threads import undisturbed
-from kkori.run import branches, gradients, inputs, numbers, writes
+from kkori.run import branches, gradients, inputs, numbers, renamed, writes
 from kkori.run.asides import Asides, follows_nothing, holds_tensors
 from kkori.run.detached import DETACH
 from kkori.run.entry import ALIAS, AWAY, EXTERNAL, MOST_SNAPSHOT, SLOT, VARYING, Entry, is_hooked
 from kkori.run.guards import GUARD
 from kkori.run.notes import Notes
 from kkori.run.record import Recording, apart
+from kkori.run.renamed import become
 from kkori.run.shown import relies_on
 from kkori.run.sums import is_alone
 from kkori.tensor import Tensor, share, wrap
@@ -504,6 +505,7 @@ class Tape(Recording):
                 for kind in done_with.get(len(pending), ()):
                     values.pop(kind, None)
         except Exception as error:
+            renamed.restore(pending, values)
             fail(pending, error)
             self.reset()
             raise
@@ -529,7 +531,7 @@ class Tape(Recording):
             return ()
         switch.on = entry.mode
         if entry.kind == "write":
-            return writes.redo(entry, args, values)
+            return writes.redo(entry, args, tensors, values)
         found = values.pop(entry) if entry in values else entry.call(*args)
         found = found if entry.several else (found,)
         tensors = tensors or found
@@ -664,14 +666,3 @@ def redo_backward(entry: Entry, args: list[Any], tensors: list[Tensor],
             leaf._hooks = hook
             if tensors:
                 leaf._grad = other
-
-
-def become(tensor: Tensor, real: Any) -> None:
-    """A promised tensor is now what was computed: array, storage, tail and all."""
-    promised = tensor._array
-    here = tensor.__dict__
-    for name in ("_node", "_requires_grad", "_base", "_storage", "_origin"):
-        here.pop(name, None)
-    here.update(real.__dict__)
-    if isinstance(promised, Promise):
-        promised.keep(real._array)

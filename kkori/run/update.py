@@ -19,10 +19,10 @@ from kkori.core.threads import undisturbed
 from kkori.run.entry import PLAIN
 from kkori.run.finish import write
 from kkori.run.memory import release
+from kkori.run.renamed import is_of_result
 from kkori.run.symbols import Formula, Probe, Symbol, function_of
 from kkori.run.tails import Tails
 from kkori.run.trace import Trace, Unbuildable, Unupdatable
-from kkori.run.writes import is_of_result
 from kkori.tensor import Tensor, wrap
 
 __all__ = ["Update"]
@@ -166,7 +166,8 @@ class Update:
         self.path = tape.at.path()
         self.gradients = [slot for entry in self.path if entry.kind == "backward"
                           for slot in entry.slots]
-        if any(map(is_of_result, self.path)):
+        if any(is_of_result(entry) and entry.patterns[0][1].slot in self.gradients
+               for entry in self.path):
             self.gradients = []  # they have been handed out
         self.number = self.given = tape.at.number_count  # the round's own numbers come first
         for group in optimizer.param_groups:

@@ -21,14 +21,13 @@ from kkori.autograd.mode import switch
 from kkori.autograd.views import overwrite
 from kkori.core.promise import Promise, promise_class, promised
 from kkori.core.storage import is_shared_with_numpy, root_of
-from kkori.run.detached import is_shown, shows_another
+from kkori.run import renamed
 from kkori.run.entry import ALIAS, SLOT, Entry, Unrecordable, alike
 from kkori.run.guards import Guard
 from kkori.tensor import Tensor
 
 __all__ = ["Written", "alone", "apart_from_others", "expect", "follow", "give_back", "guard",
-           "in_guard", "is_of_result", "number_of", "promise_in_guard", "record", "redo",
-           "take_back", "tally"]
+           "in_guard", "number_of", "promise_in_guard", "record", "redo", "take_back", "tally"]
 
 ndarray = np.ndarray
 
@@ -46,12 +45,10 @@ class WRITE:
         found.check(f"tape.on is not {entry.mode}")
         found.arguments(entry.patterns, entry.layouts, entry.externals - len(entry.layouts))
         in_guard(found, entry)
+        if renamed.is_of_result(entry):
+            return renamed.guard(found, entry)
         found.otherwise()
-        if is_of_result(entry):
-            found.names["rename"] = rename
-            found.lines.append(f" rename(tape, {found.name('K', entry.promises[0])}, a0)")
-        else:
-            promise_in_guard(found, entry)
+        promise_in_guard(found, entry)
         if entry.patterns[0][0] == ALIAS:
             found.lines.append(f" tape.written[{found.name('N', entry.promises[0].written)}]"
                                ".goes_by(a0)")
@@ -106,12 +103,17 @@ def record(tape: Any, tensor: Tensor, result: Tensor) -> bool:
     try:
         entry.patterns = [tape.pattern(entry, tensor), tape.pattern(entry, result)]
         number = number_of(tape, entry, tensor)
+        if number >= 0 and switch.on and (tensor._requires_grad or result._requires_grad):
+            raise Unrecordable("a write in place")  # it gets a tail
     except Unrecordable:
         for key in tape.added:
             del tape.external_of[key]
         return False
     try:
-        tape.now(overwrite, (tensor, result))
+        if number < 0:
+            renamed.write(tape, tensor, result)
+        else:
+            tape.now(overwrite, (tensor, result))
         follow(tape, entry, number, leaf_of(entry, tensor))
     except BaseException:
         tape.give_up("interrupted")
@@ -120,23 +122,22 @@ def record(tape: Any, tensor: Tensor, result: Tensor) -> bool:
 
 
 def fits(tensor: Tensor, result: Tensor) -> bool:
-    """Whether numbers alone are written: of one type and shape, and no tail with them."""
+    """Whether numbers of one type and shape are written."""
     one, other = tensor._array, result._array
-    return not (switch.on and (tensor._requires_grad or result._requires_grad)) and (
-        one.shape == other.shape and one.dtype == other.dtype)
+    return bool(one.shape == other.shape and one.dtype == other.dtype)
 
 
 def number_of(tape: Any, entry: Entry, tensor: Tensor) -> int:
     """Which external is written to; -1 for a result of the round. Unrecordable where others may
     see its memory."""
     kind, data = entry.patterns[0]
-    if kind == SLOT and data.written >= 0:
-        return int(data.written)
-    if not alone(leaf_of(entry, tensor), kind == ALIAS) or kind == SLOT and (
-            tensor._requires_grad or is_shown(tape.at.path(), data.slot)
-            or shows_another(tape.at.path(), data.slot)):
+    if kind == SLOT and data.written < 0:
+        if not renamed.can_be(tape, data, tensor):
+            raise Unrecordable("a write in place")
+        return -1
+    if kind != SLOT and not alone(leaf_of(entry, tensor), kind == ALIAS):
         raise Unrecordable("a write in place")
-    return -1 if kind == SLOT else int(data[0])
+    return int(data.written if kind == SLOT else data[0])
 
 
 def leaf_of(entry: Entry, tensor: Tensor) -> Tensor:
@@ -153,12 +154,13 @@ def follow(tape: Any, entry: Entry, number: int, tensor: Tensor) -> None:
     if same is not None:
         tape.at = entry = same
     else:
-        kind = promise_class(tensor._array, entry.slot_count, tensor._requires_grad)
-        kind.written = number
         if number < 0:
-            kind.version = entry.patterns[0][1].version + 1
-        entry.slots, entry.promises, entry.stubs = [entry.slot_count], [kind], [None]
-        entry.slot_count += 1
+            renamed.promise_of(entry, tensor)
+        else:
+            kind = promise_class(tensor._array, entry.slot_count, tensor._requires_grad)
+            kind.written = number
+            entry.slots, entry.promises, entry.stubs = [entry.slot_count], [kind], [None]
+            entry.slot_count += 1
         tape.grow(entry)
     tape.note(entry.promises, (tensor,))
 
@@ -216,17 +218,6 @@ def promise(tape: Any, number: int, kind: Any, tensor: Tensor) -> None:
     storage.version += 1
 
 
-def is_of_result(entry: Entry) -> bool:
-    """Whether an event is a write to a result of the round, such as a gradient."""
-    return entry.kind == "write" and entry.promises[0].written < 0
-
-
-def rename(tape: Any, kind: Any, tensor: Tensor) -> None:
-    """A result of the round is another one from now on."""
-    tensor._array = promised(kind, tape)
-    tape.made[kind.slot] = tensor
-
-
 def give_back(tape: Any) -> None:
     """The round is over: tensors get the arrays back into which it has written."""
     for one in tape.written.values():
@@ -251,8 +242,10 @@ def take_back(tape: Any) -> None:
         one.storage.version -= one.times
 
 
-def redo(entry: Entry, args: list[Any], values: dict[Any, Tensor]) -> tuple[Tensor]:
+def redo(entry: Entry, args: list[Any], tensors: Any, values: dict[Any, Tensor]) -> Any:
     """The write, now."""
+    if renamed.is_of_result(entry):
+        return renamed.redo(entry, args, tensors, values)
     tensor = leaf_of(entry, args[0])
     values[entry.promises[0]] = tensor
     entry.row.redo(*args)

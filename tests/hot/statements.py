@@ -114,6 +114,15 @@ r = {H}.diagonal()
 {H} = torch.stack([{H}, {H} * 2]).mean(0)
 {H} = ({H} - {H}.mean(0)) / ({H}.var(0) + 1).sqrt()
 {H} = {H} * ({H} > 0)
+{H} = F.relu({H}, inplace=True)
+{H} = F.leaky_relu({H} * 1, 0.2, inplace=True)
+{H} = ({H} - 0.1).relu_().mul_({B})
+{H} += {C} * 0.1
+{B} *= {B}
+{S}.mul_(0.5).add_(0.1)
+{H} = {H} + ({H}.tanh() - {H}).detach()
+{S} = {S} + F.mse_loss({H}, {H}.detach() * 0.5)
+{B} = {B}.data * 0.5 + {B}
 {H} = 0.9 ** k * {H}
 {S} = {S} / (k + 1) - 0.01 * k
 {H} = torch.add({H}, {B}, alpha=0.1 * k).tanh()
@@ -147,6 +156,10 @@ VIEWS = """\
 
 r = {H}[1:]
 {S} = (r * r).mean()
+kept.append(r)
+
+r = {H}.detach()
+log.shared(r, {H})
 kept.append(r)
 
 r = {H}.view(-1)
