@@ -22,6 +22,7 @@ class _Switch(threading.local):
     backwards = 0  # how many of them there were
     free: Any = None  # the tape of rounds that end with backward(); see run/free.py
     tape: Any = None  # records or replays the operations of this thread; see run/tape.py
+    callers: Any = None  # models that are called without gradients; see run/callers.py
 
 
 switch = _Switch()

@@ -17,6 +17,7 @@ from kkori.nn.hooks import (
     everywhere,
     register,
 )
+from kkori.run.callers import turn_of
 from kkori.run.calls import MOST_TRIES, OWN, learn
 from kkori.tensor import Tensor
 
@@ -57,6 +58,10 @@ class Calls:
         try:
             if self._has_call_hooks or everywhere.any:
                 return HookedCall(self, args, options).run()
+            if not switch.on and self._modules and (tape is None or tape.here is tape.root):
+                caller = turn_of(self)
+                if caller is not None:
+                    return caller.run(caller, self, args, options)
             if tape is not None and not options and tape.here.tries < MOST_TRIES and (
                     OWN[type(self)] and not tape.recording):
                 return learn(tape, self, args)

@@ -14,7 +14,7 @@ from kkori.nn.converting import Converts
 from kkori.nn.hooks import registered
 from kkori.nn.parameter import Buffer, Parameter
 from kkori.nn.state import STATE_TABLES, Saves
-from kkori.run.calls import changed, watched
+from kkori.run.calls import changed, turned, watched
 from kkori.tensor import Tensor
 
 __all__ = ["Module", "typename"]
@@ -79,7 +79,11 @@ class Module(Calls, Converts, Saves):
     def __setattr__(self, name: str, value: Any) -> None:
         here = self.__dict__
         if watched:
-            changed(self)
+            if name == "training" and value.__class__ is bool:
+                if value is not here.get(name):
+                    turned(self, value)
+            else:
+                changed(self)
         if isinstance(value, Parameter):
             if "_modules" not in here:
                 raise AttributeError(errors.message(

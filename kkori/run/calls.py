@@ -22,7 +22,7 @@ from kkori.run.renamed import is_of_result
 from kkori.run.writes import in_guard, promise_in_guard, tally
 from kkori.tensor import Tensor
 
-__all__ = ["Call", "changed", "learn", "watched"]
+__all__ = ["Call", "changed", "is_pure", "learn", "place_of", "turned", "watched"]
 
 MOST_TRIES = 4
 watched: WeakKeyDictionary[Any, list[Any]] = WeakKeyDictionary()  # module -> references to events
@@ -31,10 +31,19 @@ watched: WeakKeyDictionary[Any, list[Any]] = WeakKeyDictionary()  # module -> re
 class Call:
     """The call of a module at one place of the tree: `go` matches it and promises its result."""
 
-    __slots__ = ("module", "go", "__weakref__")
+    __slots__ = ("module", "go", "known", "modes", "away", "counts", "__weakref__")
 
-    def __init__(self, module: Any, go: Any) -> None:
-        self.module, self.go = ref(module), go
+    def __init__(self, module: Any, go: Any, counts: bool) -> None:
+        self.module = self.known = ref(module)
+        self.go, self.counts = go, counts
+        self.modes = {id(one): one.training for one in module.modules()}
+        self.away = 0  # how many of them are in the other mode now: training, or not
+
+    def turned(self, module: Any, training: bool) -> None:
+        """One of the modules goes to another mode: back to the one in which it was recorded?"""
+        self.away += -1 if self.modes.get(id(module)) is training else 1
+        if self.go is not None:
+            self.module = nobody if self.away else self.known
 
 
 def changed(module: Any) -> None:
@@ -44,6 +53,15 @@ def changed(module: Any) -> None:
         if call is not None:
             call.module = nobody
             call.go = None
+            call.away = 1 << 30
+
+
+def turned(module: Any, training: bool) -> None:
+    """`module` goes to training mode, or leaves it: its calls wait until it comes back."""
+    for event in watched.get(module, ()):
+        call = event()
+        if call is not None:
+            call.turned(module, training)
 
 
 def nobody() -> Any:
@@ -179,7 +197,7 @@ def write(tape: Any, module: Any, args: tuple[Any, ...], start: Entry, end: Entr
         result = guard.promises(entry, str(number))
     if source[0].several and source[1] >= 0:
         result = f"r{len(made) - 1}_{source[1]}"
-    event = Call(module, guard.done(end, result))
+    event = Call(module, guard.done(end, result), bool(counters))
     for one in module.modules():
         watched.setdefault(one, []).append(ref(event))
     return event

@@ -20,7 +20,7 @@ from kkori.run.entry import EXTERNAL
 from kkori.run.guards import code_of
 from kkori.run.writes import give_back
 
-__all__ = ["Finish", "simple", "write"]
+__all__ = ["Finish", "counted", "in_order", "simple", "write"]
 
 _new = object.__new__
 _alone: dict[str, int] = {}  # what CPython counts for a tensor, and a promise, of the tape alone
@@ -89,7 +89,7 @@ class Finish:
             "map": map, "sum": sum, "Storage": Storage, "ROOT": tape.root, "UPDATE": update,
             "RUNNER": runner, "RESULTS": runner.results, "CALL": runner.call,
             "WORDS": runner.words, "SLOTS": self.slots, "VIEWS": self.views,
-            "TENSOR": _alone["tensor"], "PROMISE": _alone["promise"]}
+            **counted()}
 
     def name(self, stem: str, value: Any) -> str:
         """A global for `value`."""
@@ -244,6 +244,11 @@ class Finish:
                  "  if tape.next is not None: tape.next(tape)", " except BaseException:",
                  "  UPDATE.finish_later(tape, RUNNER, before, numbers, SLOTS, VIEWS)", "  raise",
                  " return True")
+
+
+def counted() -> dict[str, int]:
+    """What CPython counts for a tensor, and for a promise, in functions like those above."""
+    return {"TENSOR": _alone["tensor"], "PROMISE": _alone["promise"]}
 
 
 def _calibrate() -> None:

@@ -238,7 +238,7 @@ def admit(tape: Any, known: Known, layout: Layout, number: int, tensor: Any) -> 
 
 def snapshot(tape: Any, layout: Layout, number: int, tensor: Tensor) -> Tensor | None:
     """`tensor`, or a copy of it while NumPy code could write to it; None where it is large."""
-    if not is_shared_with_numpy(tensor.shared_storage()):
+    if tape.atomic or not is_shared_with_numpy(tensor.shared_storage()):
         return tensor
     if layout.needs or layout.viewed or tensor._array.nbytes > MOST_SNAPSHOT:
         return None

@@ -102,6 +102,7 @@ class Tape(Recording):
 
     most_externals = most_slots = 0
     relies: tuple[Any, ...] = (-1, -1)  # memory that guards know; see run/shown.py
+    atomic = False  # no line of the user's runs between a promise and the end of the round
     rebasing = False  # some of what is being computed are views of others
     look_programs = 0  # that have been built; one, and one more for every ten replayed rounds
     waited = False  # the round could have been replayed, but that does not pay yet
