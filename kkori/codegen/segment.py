@@ -217,12 +217,10 @@ class Segment:
         """One result of a row; all of them are computed when the first is asked for."""
         number = call.step
         if number not in self.row_results:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", RuntimeWarning)
-                try:
-                    self.row_results[number] = self.array_rules[number](parts)
-                except Exception as error:  # its turn comes again, by itself, with its own words
-                    raise Doubtful from error
+            try:
+                self.row_results[number] = self.array_rules[number](parts)
+            except Exception as error:  # its turn comes again, by itself, with its own words
+                raise Doubtful from error
         return np.asarray(self.row_results[number][call.result])
 
 

@@ -33,6 +33,7 @@ CALL_TABLES = frozenset({
 class Calls:
     """`module(...)`, and the hooks around it."""
 
+    _modules: dict[str, Any]
     _has_call_hooks: bool  # whether the module has any of CALL_TABLES
     _is_full_backward_hook: bool | None = None
     _forward_pre_hooks: OrderedDict[int, Hook]

@@ -34,7 +34,8 @@ class Call:
     __slots__ = ("module", "go", "known", "modes", "away", "counts", "__weakref__")
 
     def __init__(self, module: Any, go: Any, counts: bool) -> None:
-        self.module = self.known = ref(module)
+        self.module: Any = ref(module)
+        self.known: Any = self.module
         self.go, self.counts = go, counts
         self.modes = {id(one): one.training for one in module.modules()}
         self.away = 0  # how many of them are in the other mode now: training, or not

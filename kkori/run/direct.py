@@ -69,9 +69,9 @@ class Calling(Guard):
 def names_of(runner: Any) -> dict[str, Any]:
     """The globals that `lines_of_run` refers to."""
     return {"getrefcount": getrefcount, "sum": sum, "map": map, "addressof": addressof,
-            "from_buffer": c_char.from_buffer, "address_of": address_of, "CALL": runner.call,
-            "INPUTS": runner.inputs, "RESULTS": runner.results, "RUNNER": runner,
-            "WORDS": runner.words}
+            "from_buffer": c_char.from_buffer, "address_of": address_of,
+            "Doubtful": runner.Doubtful, "CALL": runner.call, "INPUTS": runner.inputs,
+            "RESULTS": runner.results, "RUNNER": runner, "WORDS": runner.words}
 
 
 def lines_of_run(runner: Any, passing: dict[int, str]) -> list[str]:
@@ -84,8 +84,8 @@ def lines_of_run(runner: Any, passing: dict[int, str]) -> list[str]:
     lines.append(" if sum(map(getrefcount, RESULTS)) != RUNNER.free: RUNNER.refresh()")
     if runner.shared:
         lines.append(" RUNNER.settle_threads()")
-    return [*lines, " try:", "  if CALL(): return None", " finally:",
-            *[f"  INPUTS[{number}] = None" for number in passing], "  pass"]
+    return [*lines, " try:", "  if CALL(): return None", " except Doubtful: return None",
+            " finally:", *[f"  INPUTS[{number}] = None" for number in passing], "  pass"]
 
 
 def forget_memory(runner: Any) -> None:

@@ -36,7 +36,8 @@ def explain() -> Explanation:
     """What has been made of the program's loops so far.
 
     A loop is known by its anchor: the ``step()`` of an optimizer, or, where a program changes its
-    parameters in other ways, ``backward()``. For each: how many rounds there were and how many of
+    parameters in other ways, ``backward()``, or, where gradients are not followed, the call of a
+    model. For each: how many rounds there were and how many of
     them were one call of compiled code; the traces (the branches that rounds take), of how many
     operations, the compiled programs, of how many loop nests; side exits, with what was not as
     recorded and your line; and, where rounds run operation by operation, why.
@@ -53,6 +54,7 @@ def explain() -> Explanation:
     [10]
     """
     found = [loop_facts(loop) for loop in list(loops.tapes)]
+    found += list(map(call_facts, calls_of_models()))
     found += [free_facts(tape) for tape in (getattr(switch, "free_before", None), switch.free)
               if tape is not None]
     return Explanation([loop for loop in found if loop["rounds"]], machine_facts())
@@ -80,6 +82,21 @@ def free_facts(tape: Any) -> dict[str, Any]:
     rounds = found["replayed"] + found["recorded"] + tape.root.misses
     return {"anchor": "backward()", "optimizer": "", "rounds": rounds, **found,
             "given up": given_up, "why": reason(tape, given_up or tape.notes.refused[0])}
+
+
+def calls_of_models() -> list[Any]:
+    """The tapes of models that are called without gradients."""
+    inference = sys.modules.get("kkori.run.inference")
+    return list(inference.tapes) if inference is not None else []
+
+
+def call_facts(tape: Any) -> dict[str, Any]:
+    """The calls of one model in one thread."""
+    found = tape_facts(tape)
+    given_up = "" if found["replayed"] else tape.failure
+    return {"anchor": f"calls of {tape.name} without gradients", "optimizer": "",
+            "rounds": tape.others + found["replayed"], **found, "given up": given_up,
+            "why": reason(tape, given_up or tape.failure)}
 
 
 def tape_facts(tape: Any) -> dict[str, Any]:
@@ -129,7 +146,7 @@ def machine_facts() -> dict[str, float]:
 def text_of(number: int, loop: dict[str, Any]) -> str:
     """One loop in a few lines."""
     where = f", {place(loop['line'])}" if loop["line"] else ""
-    lines = [f"loop {number}: rounds end with {loop['anchor']}{where}",
+    lines = [f"loop {number}: {rounds_of(loop['anchor'])}{where}",
              f"  {loop['rounds']} rounds, {loop['replayed']} of them replayed as compiled code; "
              f"{loop['recorded']} recorded"]
     for trace in loop["traces"]:
@@ -142,6 +159,11 @@ def text_of(number: int, loop: dict[str, Any]) -> str:
         lines.append(f"  side exit, {one['times']} times: {one['guard']}")
         lines += [f"    {place(one['line'])}"] if one["line"] else []
     return "\n".join(lines + text_of_reason(loop))
+
+
+def rounds_of(anchor: str) -> str:
+    """What the rounds of a loop are."""
+    return f"rounds {'are' if anchor.startswith('calls') else 'end with'} {anchor}"
 
 
 def text_of_program(program: dict[str, Any]) -> str:

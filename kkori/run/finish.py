@@ -66,6 +66,19 @@ def keeps_order(entry: Any) -> bool:
     return in_order(shown) and in_order(seen) and shown.size == seen.size
 
 
+def held_by_views(path: list[Any], given: list[int], forgotten: list[int]) -> int:
+    """How often the results that have been given hold one that is forgotten: their base."""
+    base: dict[int, int] = {}
+    for entry in path:
+        if entry.view is not None and entry.view[0] != EXTERNAL:
+            for slot in entry.slots:
+                base[slot] = base.get(entry.view[1], entry.view[1])
+    of_external = {slot for entry in path if entry.view is not None and entry.view[0] == EXTERNAL
+                   for slot in entry.slots}
+    return sum(slot in given and one in forgotten and one not in of_external
+               for slot, one in base.items())
+
+
 def in_order(promise: Any) -> bool:
     """Whether elements lie in memory as in a new array, to the strides of dimensions of one."""
     return promise.flags.c_contiguous and (
@@ -121,7 +134,8 @@ class Finish:
             self.unless(" is ".join(["not None", *[f"made[{slot}]" for slot in absent], "None"]))
         if forgotten:
             counts = " + ".join(f"getrefcount(made[{slot}])" for slot in forgotten)
-            self.names["ALONE"] = len(forgotten) * _alone["listed"]
+            self.names["ALONE"] = len(forgotten) * _alone["listed"] + held_by_views(
+                self.tape.here.path(), given, forgotten)
             self.unless(f"{counts} != ALONE")
         for slot in self.held:
             self.add(f" result{slot} = made[{slot}]", f" promise{slot} = result{slot}._array")

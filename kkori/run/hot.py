@@ -254,6 +254,7 @@ def _calibrate() -> None:
     entry.slots, entry.stubs, entry.slot_count = [0], [None], 1
     entry.promises = [promise_class(np.zeros(1), 0, False)]
     entry.row, tape = entry, Tape()
+    tape.on = entry.mode  # wherever this module is imported
     entry.go = operation(entry, tape)
     tape.root.add(entry)
     tape.most_slots = 1

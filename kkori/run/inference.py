@@ -109,6 +109,8 @@ class Ending:
             if len(self.compiled) < MOST_VARIANTS:
                 try:
                     found = self.trace.build(list(live))
+                    if not self.pays(found):
+                        raise Unbuildable("NumPy computes the most of it, compiled or not")
                     self.passing = [number for number, tensor in enumerate(bound)
                                     if id(tensor) not in own]
                     found.is_large = bytes_of(found) > MOST_KEPT
@@ -116,6 +118,11 @@ class Ending:
                     self.failure = str(reason)
             self.compiled[live] = found
         return self.compiled[live]
+
+    def pays(self, found: Any) -> bool:
+        """Whether a program saves more than the rows cost that Python runs between its loops."""
+        rows = sum(call.kind != "dot" for call in found.plan.calls)
+        return 2 * rows <= len(self.trace.program.steps)
 
     def rounds(self) -> int:
         """How many calls have ended here."""
@@ -140,7 +147,8 @@ class CallTape(Tape):
     def __init__(self, name: str) -> None:
         super().__init__()
         self.name = name
-        self.idle = self.calls = self.wakes = self.rest = self.done = 0
+        self.others = 0  # calls that were not replayed
+        self.idle = self.wakes = self.rest = self.done = 0
         self.next_rest = REST
         self.busy = False
         self.outer: Any = None  # the tape that waits meanwhile
@@ -153,7 +161,6 @@ class CallTape(Tape):
     def call_of(self, module: Any, args: Any, options: Any, outer: Any) -> Any:
         """One call: recorded, matched, or run at once."""
         self.busy, self.outer, self.on = True, outer, switch.on
-        self.calls += 1
         try:
             switch.tape = self
             if self.recording or not self.root.ops and self.may_record:
@@ -181,7 +188,7 @@ class CallTape(Tape):
                     if found is not None:
                         self.event = event
                         return found
-        self.atomic = OWN[type(module)] and is_pure(module)
+        self.atomic = self.here.tries < MOST_TRIES and OWN[type(module)] and is_pure(module)
         return inside(self, module, args, options)
 
     # The end of a call.
@@ -225,6 +232,7 @@ class CallTape(Tape):
             runner = ending.runner(slots, self.bound[:entry.externals], own)
         if runner is None:
             self.failure = ending.failure
+            self.idle, self.next_rest = loops.PATIENCE, loops.LONGEST_REST
             return False
         arrays, written = self.inputs(entry.externals), ending.trace.written
         if written and not writes.apart_from_others(arrays, written):
@@ -285,6 +293,7 @@ class CallTape(Tape):
                 entry.go = never
                 entry.runner = Ending(self.at, self)
                 self.grow(entry)
+                self.root.tries = 0  # the call may be learnt that begins here
         except (Unupdatable, Unbuildable) as reason:
             self.prune()
             self.failure = str(reason)
@@ -294,8 +303,9 @@ class CallTape(Tape):
 
     def count(self) -> None:
         """A call was not replayed: after a few, nobody looks for a while."""
+        self.others += 1
         replayed = self.replayed()
-        self.idle = self.idle + 1 if replayed == self.done else 1
+        self.idle = self.idle + 1 if replayed == self.done else 1  # in a row
         self.done = replayed
         self.may_record = self.counts["recorded"] < min(
             loops.RECORDINGS + self.wakes + replayed // loops.REPLAYS_FOR_ANOTHER,

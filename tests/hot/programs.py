@@ -312,6 +312,36 @@ for k in range(ROUNDS):
         log.error(error)
         opt.zero_grad()
 """),
+    "calls": (1.5, "opt", """\
+opt = torch.optim.@optimizer
+class Model(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net = net
+    def forward(self, x, y, t, k=0):
+        @forward without feed
+        @events
+        loss = @loss
+        return h, loss
+model = Model()
+for k in range(ROUNDS * 2):
+    try:
+        @feed
+        with torch.no_grad():
+            h, loss = model(x, y, t, k)
+        @events
+        if k % 5 == 4:
+            @forward without feed
+            loss = @loss
+            loss.backward()
+            opt.step()
+            opt.zero_grad()
+        with torch.no_grad():
+            log(net(x))
+    except Exception as error:
+        log.error(error)
+        opt.zero_grad()
+"""),
     "growing": (0.5, "opt", """\
 opt = torch.optim.@optimizer
 total = 0

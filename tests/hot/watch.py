@@ -19,7 +19,7 @@ import numpy as np
 
 import kkori as torch
 from kkori.autograd.mode import switch
-from kkori.run import hot, loops
+from kkori.run import callers, hot, loops
 
 HEADER = """\
 # Run it with tests/hot on the path, once with KKORI_EAGER=1 and once without.
@@ -173,6 +173,7 @@ def forget_rounds() -> None:
     """Begin as a new process would: this thread has no loop yet."""
     switch.tape = switch.free = switch.free_before = switch.loop = None
     switch.backwards = 0
+    switch.callers = None
     loops._state["caution"] = 1
 
 
@@ -188,6 +189,7 @@ def run(source: str, on: bool, seed: Any = "") -> tuple[list[Any], int]:
     log = Log()
     before = hot.enabled()
     hot.set_enabled(on)
+    counted, callers.CALLS_BEFORE_RECORDING = callers.CALLS_BEFORE_RECORDING, 2
     forget_rounds()
     names = {"log": log, "__name__": "program"}
     torch.manual_seed(0)
@@ -212,6 +214,7 @@ def run(source: str, on: bool, seed: Any = "") -> tuple[list[Any], int]:
         torch.set_grad_enabled(True)
         torch.set_default_dtype(default)
         hot.set_enabled(before)
+        callers.CALLS_BEFORE_RECORDING = counted
         forget_rounds()
     return log.seen, log.replayed - earlier
 
