@@ -108,7 +108,7 @@ def again_at(runner: Any, number: int, array: Any, layout: Layout) -> bool:
 def write(tape: Any, module: Any, args: tuple[Any, ...], event: Any, runner: Any,
           entry: Any) -> Any:
     """``go(args)`` for calls like the one that was just computed; None where it needs more."""
-    if event.counts:
+    if event.counts or entry.number_count:
         return None
     layouts = [layout for one in entry.path() for layout in one.layouts]
     numbers: dict[int, list[int]] = {}
@@ -158,6 +158,9 @@ class CallEnd(Finish):
             if number not in ending.passing:
                 self.add(f" if b{number} is not INPUTS[{number}]: "
                          f"{self.name('POINT', point_at)}(RUNNER, {number}, b{number})")
+        if entry.number_count:
+            self.add(f" numbers = tape.numbers[:{entry.number_count}]",
+                     " if numbers != RUNNER.numbers: RUNNER.take(numbers)")
         self.lines += lines_of_run(self.runner, {number: f"b{number}" for number in ending.passing})
 
     def end(self) -> None:

@@ -246,7 +246,8 @@ class CallTape(Tape):
             found = write_end(self, held, runner, entry)
             entry.finishes = (*entry.finishes, found) if found is not None else entry.finishes
         try:
-            self.finish(held, runner.run(arrays, []), ending, runner)
+            outputs = runner.run(arrays, self.numbers[:entry.number_count])
+            self.finish(held, outputs, ending, runner)
         except runner.Doubtful:
             return False
         except BaseException:
