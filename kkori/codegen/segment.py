@@ -184,14 +184,23 @@ class Segment:
     def call_all(self) -> int:
         """All drivers, and the library calls between them; 1 where one has doubts."""
         try:
-            for function, call in zip(self.functions, self.plan.calls, strict=False):
-                function()
-                self.call_library(call)
+            if self.array_rules:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", RuntimeWarning)
+                    self.call_each()
+            else:
+                self.call_each()
         except Doubtful:  # of an array rule
             return 1
         finally:
             self.row_results.clear()
         return self.functions[-1]() or 0
+
+    def call_each(self) -> None:
+        """All drivers but the last, each with the library call behind it."""
+        for function, call in zip(self.functions, self.plan.calls, strict=False):
+            function()
+            self.call_library(call)
 
     def call_library(self, call: Call) -> None:
         """A matrix product by a library, a copy in another shape, a row by its array rule."""

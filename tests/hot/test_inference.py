@@ -419,3 +419,181 @@ def test_explained():
     facts = next(loop for loop in torch.explain().loops if "Sequential" in loop["anchor"])
     assert facts["rounds"] >= 40 - 12
     assert facts["replayed"] >= 20
+
+
+def test_writes_to_the_argument(compare):
+    def body(log, net, i):
+        x = torch.randn(4, 5)
+        out = net(x)
+        log(out, x, x._version, out is x)
+    check(compare, body, lambda: nn.Sequential(nn.ReLU(inplace=True), nn.Linear(5, 5),
+                                               nn.LeakyReLU(inplace=True)), 60, 0)
+
+
+def test_results_of_several_kinds(compare):
+    class Many(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(5, 6)
+            self.memory = torch.zeros(6)
+
+        def forward(self, x):
+            y = self.layer(x)
+            self.memory = 0.5 * self.memory + y.detach().mean(0)
+            top, places = y.max(1)
+            return {"y": y, "top": top, "places": places, "cut": y.detach(),
+                    "parts": y.chunk(2, 1), "none": None, "number": 3}
+
+    def body(log, net, i):
+        found = net(torch.randn(4, 5))
+        log(found, net.memory, found["cut"].data_ptr() == found["y"].data_ptr())
+        found["cut"].zero_()
+        log(found["y"], found["parts"])
+    check(compare, body, Many, 60, 0)
+
+
+def test_models_in_models(compare):
+    class Outer(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner, self.again, self.depth = mlp(), nn.Linear(3, 5), 0
+
+        def forward(self, x):
+            self.depth += 1
+            y = self.again(self.inner(x))
+            y = self(y) if self.depth % 3 else self.inner(y)
+            return y
+
+    def body(log, net, i):
+        log(net(torch.randn(4, 5)), net.depth)
+        log(net.inner(torch.randn(2, 5)))
+    check(compare, body, Outer, 60, 10)
+
+
+def test_same_tensor_twice_and_parameters_as_arguments(compare):
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer, self.w = nn.Linear(5, 5), nn.Parameter(torch.ones(5, 5))
+
+        def forward(self, x, y):
+            return self.layer(x) @ y + self.layer(y)
+
+    def body(log, net, i):
+        one, other = torch.randn(5, 5), torch.randn(5, 5)
+        log(net(one, one) if i % 3 else net(one, other), net(net.w, one), net(net.w, net.w))
+        net.w.add_(0.01)
+    check(compare, body, Two, 60, 0)
+
+
+def test_a_bilinear_layer_given_one_tensor_twice(compare):
+    def body(log, net, i):
+        one, other = torch.randn(5, 5), torch.randn(5, 5)
+        log(net(one, one) if i % 20 < 15 else net(one, other))
+        log(net(net.layer.weight[0], one) if i % 2 else 0)
+
+    class Pair(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Bilinear(5, 5, 5)
+
+        def forward(self, x, y):
+            return self.layer(x, y)
+    check(compare, body, Pair, 60, 0)
+
+
+def test_other_types(compare):
+    def body(log, net, i):
+        kind = [torch.float32, torch.float64, torch.float16][i % 3]
+        net.to(kind)
+        log(net(torch.ones(4, 5, dtype=kind)).double())
+    check(compare, body, mlp, 60, 0)
+
+
+def test_training_inside_a_call(compare):
+    class Learns(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(5, 3)
+            self.optimizer = torch.optim.SGD(self.layer.parameters(), lr=0.01)
+
+        def forward(self, x):
+            y = self.layer(x)
+            with torch.enable_grad():
+                self.layer(x).square().mean().backward()
+                self.optimizer.step()
+                self.optimizer.zero_grad()
+            return y + self.layer(x)
+
+    def body(log, net, i):
+        log(net(torch.randn(4, 5)))
+    check(compare, body, Learns, 60, 0)
+
+
+def test_recording_is_turned_off_inside(compare):
+    class Off(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer, self.calls = nn.Linear(5, 3), 0
+
+        def forward(self, x):
+            self.calls += 1
+            y = self.layer(x)
+            if self.calls % 8 == 7:
+                with torch.eager():
+                    y = y * 2
+            return y.tanh()
+
+    def body(log, net, i):
+        log(net(torch.randn(4, 5)))
+    net = check(compare, body, Off, 80, 10)
+    assert switch.tape is None
+
+
+def test_interrupted(compare):
+    class Stops(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer, self.calls = nn.Linear(5, 3), 0
+
+        def forward(self, x):
+            self.calls += 1
+            self.kept = self.layer(x)
+            if self.calls % 9 == 0:
+                raise KeyboardInterrupt
+            return self.kept.tanh()
+
+    def body(log, net, i):
+        try:
+            log(net(torch.randn(4, 5)))
+        except KeyboardInterrupt:
+            log("stopped")
+        log(net.kept)
+    check(compare, body, Stops, 80, 10)
+
+
+def test_generators_and_grad_modes(compare):
+    class Turns(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer, self.calls = nn.Linear(5, 3), 0
+
+        def forward(self, x):
+            self.calls += 1
+            y = self.layer(x)
+            if self.calls % 10 == 9:
+                with torch.enable_grad():
+                    self.followed = self.layer(x)
+                return y + self.followed
+            return y
+
+    def body(log, net, i):
+        out = net(torch.randn(4, 5))
+        log(out, torch.is_grad_enabled())
+        if net.calls % 10 == 9:
+            log(net.followed, net.followed.grad_fn.name())
+            with torch.enable_grad():
+                net.followed.sum().backward()
+            log(net.layer.weight.grad)
+            net.layer.weight.grad = None
+    check(compare, body, Turns, 100, 10)
