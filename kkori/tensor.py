@@ -390,7 +390,7 @@ def share(tensor: Tensor) -> Tensor:
     other = _new(Tensor)
     other._array = tensor._array
     other._storage = tensor._storage or tensor.shared_storage()
-    if tensor._requires_grad and tensor._node is None and tensor._base is None:
+    if tensor._node is None and tensor._base is None:
         other._leaf = tensor
     return other
 

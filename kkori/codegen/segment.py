@@ -70,6 +70,7 @@ class Segment:
         self.functions = [self.function(driver) for driver in plan.drivers]
         self.call = self.functions[0] if len(self.functions) == 1 else self.call_all
         self.inputs: list[Any] = [None] * len(program.inputs)
+        self.known: list[Any] = []  # for the caller: references to where inputs are
         self.numbers: list[float] | None = None
         self.format, self.offset = f"={program.numbers}d", 8 * plan.first_number
         self.shared, self.threads = bool(plan.shared or plan.scratch), 0

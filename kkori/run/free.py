@@ -15,7 +15,7 @@ from kkori.autograd.mode import BACKWARDS_BEFORE_RECORDING, switch
 from kkori.core.threads import undisturbed
 from kkori.run import by_hand, guards, hot, loops, update, writes
 from kkori.run.entry import Entry, Unrecordable, is_hooked
-from kkori.run.free_finish import give
+from kkori.run.free_finish import forget, give
 from kkori.run.free_finish import write as write_finish
 from kkori.run.notes import line
 from kkori.run.tape import Tape
@@ -147,6 +147,7 @@ class FreeTape(Tape):
         arrays, written = self.inputs(entry.externals), ending.trace.written
         if written and not writes.apart_from_others(arrays, written):
             return False
+        forget(runner)
         try:
             outputs = runner.run(arrays, [])
         except runner.Doubtful:
@@ -155,7 +156,7 @@ class FreeTape(Tape):
         with undisturbed():
             self.finish(found, outputs, ending.tails)
             self.deliver(leaves, outputs[len(slots):])
-        runner.inputs[:] = [None] * len(runner.inputs)  # nothing is kept alive for the next round
+        forget(runner)
         self.begin()
         return True
 

@@ -13,14 +13,14 @@ from weakref import ref
 import numpy as np
 
 from kkori.autograd.mode import hooked, switch
+from kkori.core.storage import root_of
 from kkori.core.threads import undisturbed
 from kkori.run.entry import is_hooked
 from kkori.run.finish import Finish, simple
 from kkori.run.guards import code_of
-from kkori.run.writes import apart_from_others
 from kkori.tensor import Tensor, wrap
 
-__all__ = ["give", "write"]
+__all__ = ["forget", "give", "write"]
 
 
 def write(tape: Any, end: Any, held: Any, runner: Any) -> Any:
@@ -47,12 +47,13 @@ class FreeFinish(Finish):
 
     def __init__(self, tape: Any, end: Any, held: Any, runner: Any) -> None:
         super().__init__(tape, end.runner, held, runner)
+        from kkori.codegen.segment import address_of
         self.end = end
         self.lines[0] = "def finish(tape):"
-        self.names.update(Tensor=Tensor, POINT=point, is_hooked=is_hooked, SWITCH=switch,
-                          hooked=hooked,
-                          give=give, undisturbed=undisturbed,
-                          KNOWN=[nothing] * end.externals, WRITTEN=list(end.runner.trace.written))
+        self.names.update(
+            Tensor=Tensor, POINT=point, is_hooked=is_hooked, hooked=hooked, SWITCH=switch,
+            give=give, undisturbed=undisturbed, KNOWN=runner.known, address_of=address_of,
+            WRITTEN=list(end.runner.trace.written))
 
     def same_inputs(self) -> None:
         """Where all arrays are: addresses of those that are new are looked up."""
@@ -65,7 +66,7 @@ class FreeFinish(Finish):
         arrays = "".join(f"x{number}, " for number in range(self.end.externals))
         same = " and ".join(f"KNOWN[{number}]() is x{number}"
                             for number in range(self.end.externals))
-        self.unless(f"not ({same}) and not POINT(RUNNER, KNOWN, WRITTEN, ({arrays}))")
+        self.unless(f"not ({same}) and not POINT(RUNNER, address_of, WRITTEN, ({arrays}))")
 
     def same_leaves(self) -> None:
         """No hooks, and gradients to which one can add."""
@@ -90,12 +91,10 @@ class FreeFinish(Finish):
     def deliver(self) -> None:
         """Gradients go to their leaves."""
         place = {slot: number for number, slot in enumerate(self.order())}
-        self.add("  SWITCH.tape = None")
         for k, slot in enumerate(self.end.slots):
             array = f"RESULTS[{place[slot]}]"
             self.add(f"  if old{k} is None:", f"   leaf{k}._grad = grad = new(Tensor)",
                      f"   grad._array = {array}", f"  else: give(leaf{k}, {array})")
-        self.add("  SWITCH.tape = tape")
 
     def order(self) -> list[int]:
         """The slots in the order in which they come out."""
@@ -109,18 +108,33 @@ class FreeFinish(Finish):
                  f"  tape.first = {forget}None", " return True")
 
 
+def forget(runner: Any) -> None:
+    """Inputs have been pointed at in the general way: nothing of them is kept alive, or known."""
+    count = len(runner.inputs)
+    runner.inputs[:] = [None] * count
+    runner.known[:] = [nothing] * count
+
+
 def nothing() -> Any:
     """Refers to no array."""
     return nothing
 
 
-def point(runner: Any, known: list[Any], written: list[int], arrays: Any) -> bool:
-    """Tell native code where these inputs are; False where what it writes to is not apart."""
-    if written and not apart_from_others(arrays, written):
-        return False
-    runner.point_at(arrays)
-    runner.inputs[:] = [None] * len(arrays)  # nothing is kept alive for the next round
-    known[:] = map(ref, arrays)
+def point(runner: Any, address_of: Any, written: list[int], arrays: Any) -> bool:
+    """Tell native code where these inputs are; False where what it writes to is not apart.
+
+    Nothing is kept alive for the next round.
+    """
+    known = runner.known
+    for number, array in enumerate(arrays):
+        if known[number]() is not array:
+            root = root_of(array)
+            others = written if number not in written else range(len(arrays))
+            if any(root_of(arrays[other]) is root for other in others if other != number):
+                known[number] = nothing
+                return False
+            runner.words[number] = address_of(array)
+            known[number] = ref(array)
     return True
 
 
@@ -136,8 +150,9 @@ def give(leaf: Tensor, array: Any) -> None:
         np.add(mine, array, out=mine)
         old.shared_storage().version += 1
         return
-    outer, switch.on = switch.on, False
+    tape, outer = switch.tape, switch.on
+    switch.tape, switch.on = None, False
     try:
         old.add_(wrap(array))
     finally:
-        switch.on = outer
+        switch.tape, switch.on = tape, outer

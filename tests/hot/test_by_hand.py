@@ -1,0 +1,185 @@
+"""Parameters that a program changes itself, in rounds that end with backward()."""
+
+from __future__ import annotations
+
+import pytest
+from conftest import run
+
+import kkori as torch
+from kkori import nn
+from kkori.autograd.mode import switch
+
+pytest.importorskip("llvmlite")
+
+UPDATES = {
+    "data": lambda w, lr: setattr(w, "data", w.data - lr * w.grad),
+    "data of both": lambda w, lr: setattr(w, "data", w.data - lr * w.grad.data),
+    "in place": lambda w, lr: w.sub_(lr * w.grad),
+    "operator": lambda w, lr: w.__isub__(lr * w.grad),
+    "in place by data": lambda w, lr: w.data.add_(w.grad, alpha=-lr),
+}
+CLEARS = {
+    "none": lambda w: setattr(w, "grad", None),
+    "zero_": lambda w: w.grad.zero_(),
+    "zeros": lambda w: setattr(w, "grad", torch.zeros_like(w)),
+    "fill": lambda w: w.grad.fill_(0.5),
+}
+
+
+def line():
+    x = torch.linspace(0, 2, 30).reshape(30, 1)
+    return torch.cat([torch.ones(30, 1), x], 1), 2.5 + 4 * x + 0.1 * torch.randn(30, 1)
+
+
+@pytest.mark.parametrize("clear", CLEARS)
+@pytest.mark.parametrize("update", UPDATES)
+def test_updates_are_part_of_the_round(compare, update, clear):
+    def loop(log):
+        X, y = line()
+        w = torch.tensor([[-5.0], [10.0]], requires_grad=True)
+        for k in range(60):
+            loss = (y - X @ w).pow(2).mean()
+            loss.backward()
+            with torch.no_grad():
+                UPDATES[update](w, 0.05)
+                CLEARS[clear](w)
+            if k % 7 == 3:
+                log(loss, w, w._version, w.grad)
+        log(w, loss)
+    assert compare(loop) >= 40
+
+
+def test_one_call_computes_update_forward_and_backward():
+    def loop(log):
+        X, y = line()
+        w = torch.tensor([[-5.0], [10.0]], requires_grad=True)
+        for _ in range(60):
+            loss = (y - X @ w).pow(2).mean()
+            loss.backward()
+            w.data = w.data - 0.05 * w.grad
+            w.grad = None
+        tape = switch.free
+        (end,) = [end for end in ends_of(tape.root) if end.runner and end.runner.compiled]
+        assert [entry.row.name for entry in end.path()[:3]] == ["mul", "sub", ".data ="]
+        assert [entry.kind for entry in end.path()].count("write") == 1
+        log(w)
+    run(loop, True)
+
+
+def ends_of(root):
+    found, stack = [], [root]
+    while stack:
+        entry = stack.pop()
+        stack += entry.children
+        found += [end for end in entry.ends if end.kind == "backward"]
+    return found
+
+
+def test_whoever_keeps_the_new_memory_shares_it(compare):
+    def loop(log):
+        X, y = line()
+        w = torch.tensor([[-5.0], [10.0]], requires_grad=True)
+        for k in range(60):
+            loss = (y - X @ w).pow(2).mean()
+            loss.backward()
+            new = w.data - 0.05 * w.grad
+            w.data = new
+            w.grad = None
+            if k > 40:
+                new.add_(1.0)
+            log(w, new, new.data_ptr() == w.data_ptr())
+    compare(loop)
+
+
+def test_whoever_kept_the_old_memory_has_it(compare):
+    def loop(log):
+        X, y = line()
+        w = torch.tensor([[-5.0], [10.0]], requires_grad=True)
+        kept = []
+        for k in range(60):
+            loss = (y - X @ w).pow(2).mean()
+            loss.backward()
+            if k % 10 == 9:
+                kept.append(w.data)
+            w.data = w.data - 0.05 * w.grad
+            w.grad = None
+        log(w, kept)
+    compare(loop)
+
+
+def test_gradients_that_are_kept_stay_what_they_are(compare):
+    def loop(log):
+        X, y = line()
+        w = torch.tensor([[-5.0], [10.0]], requires_grad=True)
+        kept = []
+        for k in range(60):
+            loss = (y - X @ w).pow(2).mean()
+            loss.backward()
+            if k % 5 == 4:
+                kept.append(w.grad)
+            with torch.no_grad():
+                w -= 0.05 * w.grad
+            w.grad = None
+        log(w, kept)
+    compare(loop, 40)
+
+
+@pytest.mark.parametrize("clear", ["before", "behind"])
+def test_models(compare, clear):
+    def loop(log):
+        x, y = torch.randn(16, 3), torch.randn(16, 1)
+        net = nn.Sequential(nn.Linear(3, 5), nn.BatchNorm1d(5), nn.ReLU(), nn.Linear(5, 1))
+        for k in range(60):
+            loss = nn.functional.mse_loss(net(x), y)
+            if clear == "before":
+                net.zero_grad()
+            loss.backward()
+            with torch.no_grad():
+                for p in net.parameters():
+                    p -= 0.05 * p.grad
+            if clear == "behind":
+                net.zero_grad()
+            if k % 9 == 8:
+                log(loss, net.state_dict())
+        log(net.state_dict())
+    assert compare(loop) >= 40
+
+
+def test_two_models_take_turns(compare):
+    """The same events with other tensors."""
+    def loop(log):
+        x, y = torch.randn(16, 3), torch.randn(16, 1)
+        nets = [nn.Linear(3, 1), nn.Linear(3, 1)]
+        for k in range(90):
+            net = nets[k % 2 if k > 50 else k // 30]
+            loss = nn.functional.mse_loss(net(x), y)
+            loss.backward()
+            with torch.no_grad():
+                for p in nets[(k + (k > 70)) % 2].parameters():
+                    if p.grad is not None:
+                        p -= 0.05 * p.grad
+                        p.grad = None
+            log(loss)
+        log([net.state_dict() for net in nets])
+    compare(loop)
+
+
+def test_errors_lose_nothing(compare):
+    def loop(log):
+        X, y = line()
+        w = torch.tensor([[-5.0], [10.0]], requires_grad=True)
+        for k in range(60):
+            loss = (y - X @ w).pow(2).mean()
+            loss.backward()
+            try:
+                if k == 50:
+                    w -= 0.05 * w.grad  # gradients are followed
+                else:
+                    w.data = w.data - 0.05 * w.grad
+                if k == 40:
+                    w.data = torch.zeros(3) @ w
+            except RuntimeError as error:
+                log(str(error).splitlines()[0])
+            w.grad = None
+            log(w, loss)
+    compare(loop)
