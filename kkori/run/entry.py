@@ -108,7 +108,8 @@ class Entry:
     __slots__ = ("kind", "row", "call", "patterns", "mode", "slots", "promises", "stubs",
                  "ops", "calls", "ends", "parent", "externals", "slot_count", "layouts", "inner",
                  "leaves", "depth", "misses", "runner", "several", "view", "looks", "go", "follow",
-                 "tries", "implicit", "finishes", "walk", "sums", "number_count", "__weakref__")
+                 "tries", "implicit", "finishes", "walk", "sums", "adds", "number_count",
+                 "__weakref__")
 
     def __init__(self, kind: str, parent: Entry | None) -> None:
         self.kind = kind
@@ -133,6 +134,8 @@ class Entry:
         self.inner: list[Any] = []  # of backward(): the operations inside
         self.leaves: list[tuple[int, int]] = []  # of backward(): (external leaf, slot of its grad)
         self.sums: list[tuple[int, int]] = []  # the same for leaves that had a gradient before
+        # Of backward(): by leaf, what an earlier one of this round gave it; see run/sums.py.
+        self.adds: dict[int, type[Promise]] = {}
         self.walk: Any = None  # of torch.autograd.grad(); see run/gradients.py
         self.slot_count = parent.slot_count if parent else 0
         self.externals = parent.externals if parent else 0

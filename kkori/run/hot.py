@@ -28,6 +28,7 @@ from kkori.run.loops import (
     set_enabled,
     tapes,
 )
+from kkori.run.sums import given, replaced
 from kkori.run.tape import Tape
 from kkori.run.writes import give_back
 from kkori.tensor import Tensor
@@ -114,10 +115,13 @@ def owed_by(tape: Tape, update: Any, held: list[int], outputs: list[Any]) -> Any
     leaves, arrays = [], []
     found = dict(zip(update.outputs[tuple(held)], outputs, strict=True))
     bound = tape.bound
+    gone = replaced(tape.here.path())
     for entry, tensors in tape.pending[::-1]:
         if entry.kind == "backward" and not tensors:
-            leaves += [bound[number] for number, _ in entry.leaves]
-            arrays += [found[slot] for slot in entry.slots]
+            for (number, _), kind in zip(entry.leaves, entry.promises, strict=True):
+                if kind.slot not in gone:
+                    leaves.append(bound[number])
+                    arrays.append(given(kind, found[kind.slot]))
     return leaves, arrays, 0, update
 
 

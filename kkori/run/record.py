@@ -16,7 +16,7 @@ from kkori.autograd.mode import switch
 from kkori.core.promise import promise_class
 from kkori.core.storage import is_shared_with_numpy, root_of
 from kkori.core.threads import undisturbed
-from kkori.run import branches, guards, numbers, writes
+from kkori.run import branches, guards, numbers, sums, writes
 from kkori.run.asides import Asides, holds_tensors
 from kkori.run.entry import (
     ALIAS,
@@ -356,7 +356,8 @@ class Recording:
         same = next((child for child in self.at.ends if child.kind == "backward"
                      and (child.implicit is None) is (entry.implicit is None)
                      and alike(child.patterns, entry.patterns)
-                     and child.leaves == entry.leaves and child.sums == entry.sums), None)
+                     and child.leaves == entry.leaves and child.sums == entry.sums
+                     and child.adds == entry.adds), None)
         if same is not None:
             self.at = same
             leaves = self.leaves_by_number()
@@ -396,18 +397,20 @@ class Recording:
                 raise Unrecordable("a gradient that no operation of the round made")
             assert leaf._grad is not None
             if not fresh:
-                if not self.may_hold or self.recorded(leaf._grad._array) is not None:
+                old = self.recorded(leaf._grad._array)
+                if old is None and self.may_hold and sums.is_first(self.at, number):
+                    leaf._added_to = True
+                    entry.sums.append((number, source.slot))
+                    return
+                if old is None or not sums.is_gradient(self.at, number, old):
                     raise Unrecordable("gradients are added up within a round")
-                leaf._added_to = True
-                entry.sums.append((number, source.slot))
-                return
+                source = sums.add(entry, number, old, source)
             entry.leaves.append((number, source.slot))
-            slot = entry.slot_count
-            entry.slot_count += 1
-            entry.slots.append(slot)
-            entry.promises.append(promise_class(leaf._grad._array, slot, False))
+            kind = sums.result(entry, leaf._grad._array, entry.adds.get(number))
+            entry.slots.append(kind.slot)
+            entry.promises.append(kind)
             entry.stubs.append(None)
-            self.note(entry.promises[-1:], [leaf._grad])
+            self.note([kind], [leaf._grad])
         except Unrecordable as reason:
             self.give_up(str(reason))
 

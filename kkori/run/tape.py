@@ -38,7 +38,7 @@ from kkori.run.notes import Notes
 from kkori.run.record import Recording, apart
 from kkori.run.renamed import become
 from kkori.run.shown import relies_on
-from kkori.run.sums import is_alone
+from kkori.run.sums import is_alone, owed_slots
 from kkori.tensor import Tensor, share, wrap
 
 __all__ = ["Entry", "Tape"]
@@ -312,6 +312,8 @@ class Tape(Recording):
             leaf = bound[number]
             if leaf._grad is not None or leaf._hooks is not None and is_hooked(leaf):
                 return False
+        if any(self.made[slot] is not None for slot in owed_slots(entry)):
+            return False
         if entry.sums and not all(is_alone(bound[number]) for number, _ in entry.sums):
             return False
         return inspect_results[0] is None and (not self.originals or self.copies_are_true())
@@ -319,7 +321,8 @@ class Tape(Recording):
     def backward(self, run: Any, roots: Any, grads: Any, keep: bool, create: bool,
                  inputs: Any) -> None:
         """``backward()`` with all it can be given: recorded, or after what is pending."""
-        self.hand_out()
+        if self.owes is not None:
+            self.hand_out_computed()
         if not (self.recording or keep or create or inputs):
             for entry in self.here.ends:
                 if entry.kind == "backward" and len(entry.patterns) == len(roots) + len(grads) and (
@@ -327,6 +330,7 @@ class Tape(Recording):
                     self.due = True
                     self.here = entry
                     return
+        self.hand_out()
         if not self.recording and self.here is not self.root:
             self.miss()
         if self.recording:
@@ -364,7 +368,7 @@ class Tape(Recording):
         update.part_with_gradients()
         for leaf, array in zip(leaves, arrays[start:], strict=True):
             if leaf._grad is None:
-                leaf._grad = wrap(array)
+                leaf._grad = array if array.__class__ is Tensor else wrap(array)
             else:  # one leaf that is two inputs
                 leaf._grad._array += array
 
@@ -523,7 +527,7 @@ class Tape(Recording):
                 for kind, data in entry.patterns]
         if entry.kind == "backward":
             switch.on = True
-            tensors = redo_backward(entry, args, tensors, bound)
+            tensors = redo_backward(entry, args, tensors, bound, values)
             values.update(zip(entry.promises, tensors, strict=True))
             return tensors
         if entry.kind == "grad":
@@ -635,7 +639,8 @@ def last_uses(pending: list[tuple[Entry, Any]]) -> dict[int, list[Any]]:
     """The promises that no later event refers to, by how many events are left by then."""
     left: dict[Any, int] = {}
     for number, (entry, _) in enumerate(pending, 1):
-        for kind in (*entry.promises, *[data for what, data in entry.patterns if what == SLOT]):
+        for kind in (*entry.promises, *entry.adds.values(),
+                     *[data for what, data in entry.patterns if what == SLOT]):
             left[kind] = len(pending) - number
     found: dict[int, list[Any]] = {}
     for kind, number in left.items():
@@ -647,15 +652,16 @@ def held_by(tensors: list[Tensor], tensor: Tensor) -> bool:
     return any(one is tensor for one in tensors)
 
 
-def redo_backward(entry: Entry, args: list[Any], tensors: list[Tensor],
-                  bound: list[Tensor]) -> list[Tensor]:
+def redo_backward(entry: Entry, args: list[Any], tensors: list[Tensor], bound: list[Tensor],
+                  values: dict[Any, Tensor]) -> list[Tensor]:
     """``backward()`` now; the gradient tensors that were handed out get its results."""
     from kkori.autograd import engine
     leaves = [bound[number] for number, _ in entry.leaves]
     others = [leaf._grad for leaf in leaves]
     hooks = [leaf._hooks for leaf in leaves]
-    for leaf in leaves:
-        leaf._grad = leaf._hooks = None
+    for leaf, (number, _) in zip(leaves, entry.leaves, strict=True):
+        leaf._grad = values[entry.adds[number]] if number in entry.adds else None
+        leaf._hooks = None
     half = len(args) // 2
     try:
         engine.backward(args[:half], args[half:], False, False)

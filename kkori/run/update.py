@@ -20,6 +20,7 @@ from kkori.run.entry import PLAIN
 from kkori.run.finish import write
 from kkori.run.memory import release
 from kkori.run.renamed import is_of_result
+from kkori.run.sums import replaced
 from kkori.run.symbols import Formula, Probe, Symbol, function_of
 from kkori.run.tails import Tails
 from kkori.run.trace import Trace, Unbuildable, Unupdatable
@@ -164,8 +165,9 @@ class Update:
         self.forget()
         self.roots: set[int] = set()  # whose memory is overwritten
         self.path = tape.at.path()
+        gone = replaced(self.path)
         self.gradients = [slot for entry in self.path if entry.kind == "backward"
-                          for slot in entry.slots]
+                          for slot in entry.slots if slot not in gone]
         if any(is_of_result(entry) and entry.patterns[0][1].slot in self.gradients
                for entry in self.path):
             self.gradients = []  # they have been handed out
