@@ -21,7 +21,7 @@ from kkori.codegen.object_cache import Recent, key_of
 from kkori.codegen.program import Program, Unkeyable, key_of_program
 from kkori.codegen.target import Target
 
-__all__ = ["find", "forget"]
+__all__ = ["find", "forget", "is_kept"]
 
 LIMIT_BYTES = 32 << 20
 
@@ -48,6 +48,22 @@ def find(program: Program, target: Target, anew: bool = False) -> Blueprint | No
                 assemble.disk_cache().put(name, packed(found))
         _recent.put(known, found, len(key) + (len(found.code) if found else 0))
         return found
+
+
+def is_kept(program: Program, target: Target) -> bool:
+    """Whether `find` would find the blueprint of a program without compiling it."""
+    try:
+        key = key_of_program(program)
+    except Unkeyable:
+        return False
+    known = key, target.key, target.caches
+    with assemble.lock:
+        if known not in _recent:
+            found = on_disk(key_of(key, repr(target.caches), *facts(target)))
+            if found is None:
+                return False
+            _recent.put(known, found, len(key) + len(found.code))
+        return _recent[known] is not None
 
 
 def compile(program: Program, target: Target) -> Blueprint | None:

@@ -24,7 +24,6 @@ from kkori.run.loops import (
     give_up,
     leave,
     loop_of,
-    matches_needed,
     set_enabled,
     tapes,
 )
@@ -61,8 +60,7 @@ def run_round(tape: Tape, update: Any, optimizer: Any) -> bool:
     slots = tuple(held[0])
     runner = update.compiled.get(slots)
     if runner is None:
-        needed = 1 if tape.replayed() else matches_needed(update.trace.work)
-        if slots not in update.compiled and not update.is_worth_it(needed):
+        if slots not in update.compiled and not update.is_worth_it(slots, tape):
             tape.waited = True
             held = None  # or it would hold results longer than they are needed
             tape.flush()

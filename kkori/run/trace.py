@@ -79,6 +79,15 @@ class Trace:
             raise Unbuildable("the compiler has no form for this round yet")
         return found
 
+    def is_kept(self, outputs: list[int]) -> bool:
+        """Whether the program that gives the slots in `outputs` was compiled before."""
+        from kkori.codegen import toolchain
+        if not toolchain.available():
+            return False
+        from kkori.codegen.kept_blueprints import is_kept
+        from kkori.codegen.target import current
+        return is_kept(self.program.replaced(outputs=outputs), current())
+
     def missing(self) -> str:
         """Which step has no loop rule; empty if all have."""
         from kkori.codegen.compiler import lowers

@@ -18,6 +18,7 @@ from kkori.core.storage import Rounds, Storage, is_shared_with_numpy, root_of
 from kkori.core.threads import undisturbed
 from kkori.run.entry import PLAIN
 from kkori.run.finish import write
+from kkori.run.loops import MUCH_WORK, matches_needed
 from kkori.run.memory import release
 from kkori.run.renamed import is_of_result
 from kkori.run.sums import replaced
@@ -30,6 +31,7 @@ __all__ = ["Update"]
 
 ROUNDS_BEFORE_FINISH = 32  # it takes a millisecond to write, and saves some 15 microseconds
 MOST_FINISHES = 4
+PATIENCE_OF_BRANCHES = 4
 
 
 class Group:
@@ -202,6 +204,7 @@ class Update:
         self.only_backward = ends[0] if len(ends) == 1 else None
         self.takes_all = self.only_backward is not None and all(
             made.get(id(param)) is self.expected.get(id(param)) for param in params)
+        self.kept: dict[tuple[int, ...], bool] = {}  # whether it is there without compiling
         self.endings: dict[Any, int] = {}  # how often a round has ended in a certain way
         self.outputs: dict[tuple[int, ...], list[int]] = {}  # slots in the order they come out
 
@@ -536,10 +539,21 @@ class Update:
 
     failure = ""
 
-    def is_worth_it(self, needed: int) -> bool:
-        """Whether enough rounds have come that could have been replayed."""
+    def is_worth_it(self, live: tuple[int, ...], tape: Any) -> bool:
+        """Whether enough rounds have come that could have been replayed. In a loop that is
+        compiled, other branches wait longer, but where there is much work, or nothing to do."""
         self.matches += 1
+        needed = matches_needed(self.trace.work)
+        if tape.replayed() and self.matches < needed * PATIENCE_OF_BRANCHES:
+            if live not in self.kept:
+                self.kept[live] = self.trace.work >= MUCH_WORK or (
+                    self.trace.is_kept(self.outputs_for(live)))
+            return self.kept[live] or any(self.compiled.values())
         return self.matches >= needed or any(self.compiled.values())
+
+    def outputs_for(self, live: tuple[int, ...]) -> list[int]:
+        """The slots that a round has to give: what is held, and gradients for whoever asks."""
+        return [*live, *[slot for slot in self.gradients if slot not in live]]
 
     def runner(self, live: tuple[int, ...]) -> Any:
         """The compiled round that also gives the slots in `live`; None where there is none."""
@@ -549,7 +563,7 @@ class Update:
                     from kkori.codegen.blas import stop_turning
                     release()  # compiled rounds keep nothing in memory between operations
                     stop_turning()  # and need both the processors
-                slots = [*live, *[slot for slot in self.gradients if slot not in live]]
+                slots = self.outputs_for(live)
                 self.compiled[live] = self.trace.build(slots)
                 self.outputs[live] = slots
             except (Unbuildable, Unupdatable) as reason:

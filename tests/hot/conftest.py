@@ -86,6 +86,7 @@ def at_once(monkeypatch):
                         "RECORDINGS": 12}.items():
         monkeypatch.setattr(loops, name, value)
     monkeypatch.setattr(update, "ROUNDS_BEFORE_FINISH", 3)
+    monkeypatch.setattr(update, "PATIENCE_OF_BRANCHES", 1)
 
 
 @pytest.fixture
