@@ -546,7 +546,7 @@ def test_recording_is_turned_off_inside(compare):
 
     def body(log, net, i):
         log(net(torch.randn(4, 5)))
-    net = check(compare, body, Off, 80, 10)
+    check(compare, body, Off, 80, 10)
     assert switch.tape is None
 
 
