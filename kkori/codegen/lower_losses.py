@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import prod
+from math import nan, prod
 from typing import Any
 
 from kkori.codegen.graph import broadcast
@@ -96,8 +96,9 @@ def binary_cross_entropy(x: Term, target: Term, weight: Any, reduction: str) -> 
     """-(t log x + (1 - t) log(1 - x)), logarithms no lower than -100."""
     rest = largest(log1p(-x), SMALLEST_LOG)
     found = -((largest(x.do("log"), SMALLEST_LOG) - rest) * target + rest)
+    found = ((target >= 0.0) & (target <= 1.0)).choose(found, nan)
     result = collect(found if weight is None else found * weight, reduction)
-    x.graph.doubts.append(collect(result, "sum").value)  # NaN for an input outside [0, 1]
+    x.graph.doubts.append(collect(result, "sum").value)  # NaN for a number outside [0, 1]
     return result
 
 
@@ -154,9 +155,20 @@ def factors(hit: Term, target: Term, weight: Any, kept: Any, axis: int, dtype: s
     return blanked(picked(hit, wide, axis), kept)
 
 
-def not_ignored(target: Term, ignored: Any, dtype: str) -> Term | None:
+def not_ignored(target: Term, ignored: int, ignores: bool, dtype: str) -> Term | None:
     """Where targets count; None where all do."""
-    return None if ignored is None else target.as_number(dtype).do("ne", ignored)
+    return target.as_number(dtype).do("ne", ignored) if ignores else None
+
+
+def doubt_classes(target: Term, classes: int, ignored: int, ignores: bool, dtype: str) -> None:
+    """Doubt targets that are no class, and those that are ignored where none are to be."""
+    place = target.as_number(dtype)
+    right = (place >= 0) & (place < classes)
+    if ignores:
+        right = right | place.do("eq", ignored)
+    elif 0 <= ignored < classes:
+        right = right & place.do("ne", ignored)
+    target.graph.doubts.append(collect(right.choose(place, nan), "sum").value)
 
 
 def blanked(values: Term, kept: Any) -> Term:
@@ -165,9 +177,12 @@ def blanked(values: Term, kept: Any) -> Term:
 
 
 @formula("nll_loss", "nll_loss2d")
-def nll_loss(x: Term, target: Term, weight: Any, ignored: Any, reduction: str) -> Term:
+def nll_loss(x: Term, target: Term, weight: Any, ignored: int, ignores: bool,
+             reduction: str) -> Term:
     axis = min(len(x.shape) - 1, 1)
-    hit, kept = hits(target, x.shape[axis], x.dtype, axis), not_ignored(target, ignored, x.dtype)
+    doubt_classes(target, x.shape[axis], ignored, ignores, x.dtype)
+    hit = hits(target, x.shape[axis], x.dtype, axis)
+    kept = not_ignored(target, ignored, ignores, x.dtype)
     share = factors(hit, target, weight, kept, axis, x.dtype)
     values = -picked(hit, x, axis)
     values = blanked(values if weight is None else values * share, kept)
@@ -177,10 +192,11 @@ def nll_loss(x: Term, target: Term, weight: Any, ignored: Any, reduction: str) -
 
 
 @formula("nll_loss_backward")
-def nll_loss_backward(g: Term, shape: Any, target: Term, weight: Any, ignored: Any,
-                      reduction: str) -> Term:
+def nll_loss_backward(g: Term, shape: Any, target: Term, weight: Any, ignored: int,
+                      ignores: bool, reduction: str) -> Term:
     axis = min(len(shape) - 1, 1)
-    hit, kept = hits(target, shape[axis], g.dtype, axis), not_ignored(target, ignored, g.dtype)
+    hit = hits(target, shape[axis], g.dtype, axis)
+    kept = not_ignored(target, ignored, ignores, g.dtype)
     share = factors(hit, target, weight, kept, axis, g.dtype)
     if reduction == "mean":
         g = g / (prod(target.shape) if share is None else collect(share, "sum"))

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from kkori.autograd.mode import switch
 from kkori.core import errors
 from kkori.ops import elementwise as el
 from kkori.ops.activation import log_softmax_along, logsigmoid
@@ -15,11 +16,15 @@ from kkori.tensor import Tensor
 
 # Negative log-likelihood. input: (N, C, ...) or (C), target: (N, ...) or ().
 
-def chosen(target: Any, weight: Any, ignore_index: int | None, kind: Any) -> tuple[Any, Any, Any]:
+# Rows check their targets themselves, and see for themselves whether some are ignored: compiled
+# rounds do not look. `ignores` says whether they are to expect that; where they do not, targets
+# that are ignored make them run the row.
+
+def chosen(target: Any, weight: Any, ignore_index: int, kind: Any) -> tuple[Any, Any, Any]:
     """Target classes with ignored ones replaced by 0, their weights (None: all 1), and where they
     are ignored (None: nowhere)."""
-    ignored = None if ignore_index is None else target == ignore_index
-    if ignored is None or not ignored.any():
+    ignored = target == ignore_index
+    if not ignored.any():
         return target, None if weight is None else weight[target], None
     classes = np.where(ignored, 0, target)
     return classes, blanked(kind.type(1) if weight is None else weight[classes], ignored), ignored
@@ -30,8 +35,10 @@ def blanked(values: Any, ignored: Any) -> Any:
     return values if ignored is None else np.where(ignored, values.dtype.type(0), values)
 
 
-def nll_array(input: Any, target: Any, weight: Any, ignore_index: Any, reduction: Any) -> Any:
+def nll_array(input: Any, target: Any, weight: Any, ignore_index: Any, ignores: Any,
+              reduction: Any) -> Any:
     """Minus what `input` holds at the target classes, weighted."""
+    check_classes(target, input.shape[1 if input.ndim > 1 else 0], ignore_index)
     classes, factors, ignored = chosen(target, weight, ignore_index, input.dtype)
     values = -picked(input, classes)
     if factors is not None:
@@ -51,7 +58,7 @@ def picked(input: Any, classes: Any) -> Any:
 
 
 def nll_back_array(grad: Any, shape: Any, target: Any, weight: Any, ignore_index: Any,
-                   reduction: Any) -> Any:
+                   ignores: Any, reduction: Any) -> Any:
     """Zeros with the gradient at the target classes."""
     classes, factors, ignored = chosen(target, weight, ignore_index, grad.dtype)
     found = np.zeros(shape, grad.dtype)
@@ -70,11 +77,11 @@ def nll_back_array(grad: Any, shape: Any, target: Any, weight: Any, ignore_index
 
 
 _nll_back = direct("nll_loss_backward", nll_back_array, {
-    "grad": lambda g, target, weight, ignore_index, reduction: _nll(
-        g, target, weight, ignore_index, reduction)})
+    "grad": lambda g, target, weight, ignore_index, ignores, reduction: _nll(
+        g, target, weight, ignore_index, ignores, reduction)})
 NLL_GRADIENT = {
-    "input": lambda g, input_shape, target, weight, ignore_index, reduction: _nll_back(
-        g, input_shape, target, weight, ignore_index, reduction)}
+    "input": lambda g, input_shape, target, weight, ignore_index, ignores, reduction: _nll_back(
+        g, input_shape, target, weight, ignore_index, ignores, reduction)}
 _nll = direct("nll_loss", nll_array, NLL_GRADIENT)
 _nll_of_places = direct("nll_loss2d", nll_array, NLL_GRADIENT, node="NllLoss2DBackward0")
 
@@ -99,8 +106,17 @@ def nll_of(input: Tensor, target: Tensor, weight: Tensor | None, ignore_index: i
         target = target.reshape(())
     if t.dtype.kind == "u":
         target = target.long()
-    ignored = ignore_index if has_others(target._array, classes, ignore_index) else None
-    return (_nll if x.ndim < 3 else _nll_of_places)(input, target, weight, ignored, reduction)
+    ignores = switch.tape is None or may_ignore(switch.tape, target._array, classes, ignore_index)
+    return (_nll if x.ndim < 3 else _nll_of_places)(
+        input, target, weight, ignore_index, ignores, reduction)
+
+
+def may_ignore(tape: Any, target: Any, classes: int, ignore_index: int) -> bool:
+    """Whether a round is to expect that some of its targets are ignored: those that it makes
+    itself may be."""
+    if target.__class__ is not np.ndarray or tape.recorded(target) is not None:
+        return True
+    return check_classes(target, classes, ignore_index)
 
 
 def check_nll(x: Any, t: Any, weight: Tensor | None, target: Tensor) -> None:
@@ -153,7 +169,7 @@ def check_class_types(x: Any, t: Any, weight: Tensor | None, target: Tensor) -> 
             f"got weight tensor of shape: {errors.of_shape(weight._array.shape)}")
 
 
-def has_others(target: Any, classes: int, ignore_index: int) -> bool:
+def check_classes(target: Any, classes: int, ignore_index: int) -> bool:
     """Whether `ignore_index` may be among the targets; IndexError for a class that is none."""
     if target.__class__ is not np.ndarray or not target.size:
         return False
@@ -250,6 +266,7 @@ def smoothed(logs: Tensor, target: Tensor, weight: Tensor | None, ignore_index: 
 
 def hinge_gaps(input: Any, target: Any, p: Any, margin: Any, weight: Any) -> Any:
     """max(0, margin - x_target + x_j) for every other class j, (N, C), and the weights."""
+    check_margin_range(target, input.shape[1])
     rows = np.arange(target.size)
     gaps = np.maximum(margin - input[rows, target][:, None] + input, 0)
     gaps[rows, target] = 0
@@ -306,13 +323,21 @@ def check_margin_targets(rows: Tensor, classes: Tensor, input: Tensor, target: T
     if classes._array.shape != (rows._array.shape[0],):
         raise RuntimeError(f"inconsistent target size, expected {rows._array.shape[0]} but got "
                            f"{errors.of_shape(target._array.shape)}")
-    t, count = classes._array, rows._array.shape[1]
-    if t.size and (t.min() < 0 or t.max() >= count):
+    check_margin_range(classes._array, rows._array.shape[1])
+
+
+def check_margin_range(target: Any, classes: int) -> None:
+    """RuntimeError for a class that is none, where the numbers are known."""
+    if target.__class__ is np.ndarray and target.size and (
+            target.min() < 0 or target.max() >= classes):
         raise RuntimeError("target out of range")
 
 
 def multilabel_gaps(input: Any, target: Any) -> tuple[Any, Any]:
     """max(0, 1 - x_target + x_j), (N, C targets, C others), 0 where there is no such pair."""
+    if target.__class__ is np.ndarray and target.size and (
+            target.min() < -1 or target.max() >= input.shape[1]):
+        raise RuntimeError("argument #2 'target' is out of range")
     listed = np.logical_and.accumulate(target >= 0, 1)
     safe = np.where(listed, target, 0)
     is_target = np.zeros(input.shape, bool)

@@ -30,6 +30,7 @@ def sum_by_index(values: Any, index: Any, size: int, axis: int = 0) -> Any:
 
 
 def embedding_array(weight: Any, indices: Any, padding_idx: Any, by_frequency: Any) -> Any:
+    check_range(indices, len(weight))  # also where only a promise was looked up
     return np.take(weight, indices, 0)
 
 
@@ -65,14 +66,18 @@ _embedding = direct("embedding", embedding_array, {
         g, indices, weight_shape[0], padding_idx, by_frequency)})
 
 
-def check_indices(indices: Tensor, rows: int, name: str) -> None:
-    """Numbers of rows must be integers within range."""
+def check_type(indices: Tensor, name: str) -> None:
+    """Numbers of rows must be integers."""
     array = indices._array
     if array.dtype != np.int64 and array.dtype != np.int32:
         raise RuntimeError(errors.message(
             "Expected tensor for argument #1 'indices' to have one of the following scalar types: "
             f"Long, Int; but got torch.{indices.dtype.alias}Tensor instead (while checking "
             f"arguments for {name})", fix="indices.long()"))
+
+
+def check_range(array: Any, rows: int) -> None:
+    """IndexError for a number that is no row's, as far as they are known."""
     if array.size and array.__class__ is np.ndarray:
         low, high = np.minimum.reduce(array, axis=None), np.maximum.reduce(array, axis=None)
         if low < 0 or high >= rows:
@@ -88,7 +93,8 @@ def embedding_torch(weight: Tensor, indices: Tensor, padding_idx: int = -1,
     """``torch.embedding``: rows of `weight`, one for each index."""
     if weight._array.ndim != 2:
         raise RuntimeError("'weight' must be 2-D")
-    check_indices(indices, weight._array.shape[0], "embedding")
+    check_type(indices, "embedding")
+    check_range(indices._array, weight._array.shape[0])
     return _embedding(weight, indices, padding_idx, scale_grad_by_freq)
 
 
@@ -108,7 +114,8 @@ def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None,
     elif padding_idx < 0:
         padding_idx += rows
     if max_norm is not None:
-        check_indices(input, rows, "embedding")
+        check_type(input, "embedding")
+        check_range(input._array, rows)
         shrink(weight, input._array, max_norm, norm_type)
     return embedding_torch(weight, input, padding_idx, scale_grad_by_freq)
 
@@ -240,12 +247,31 @@ def embedding_bag(input: Tensor, weight: Tensor, offsets: Tensor | None = None,
                 per_sample_weights = per_sample_weights[:input._array.size]
     check_mode(mode, scale_grad_by_freq, sparse, per_sample_weights)
     rows = weight._array.shape[0]
-    check_indices(input, rows, "embedding_bag")
+    check_type(input, "embedding_bag")
+    padding = padding_row(padding_idx, rows)
+    check_bag_range(input._array, weight._array, mode, padding)
     if max_norm is not None:
         shrink(weight, input._array, max_norm, norm_type)
-    padding = padding_row(padding_idx, rows)
     return _bag(weight, input, starts, per_sample_weights, len(starts), mode, padding,
                 scale_grad_by_freq)
+
+
+def check_bag_range(array: Any, weight: Any, mode: str, padding: int) -> None:
+    """RuntimeError for a number that is no row's, in the words of PyTorch's two kernels."""
+    if array.__class__ is not np.ndarray:
+        return
+    rows = len(weight)
+    wrong = (array < 0) | (array >= rows)
+    if not wrong.any():
+        return
+    place = int(wrong.argmax())
+    if weight.dtype == np.float32 and weight.flags.c_contiguous and mode != "max" and padding < 0:
+        raise RuntimeError(errors.message(
+            f"Index {place} of input takes value {array[place]} which is not in the valid range "
+            f"[0, {rows})"))
+    raise RuntimeError(errors.message(
+        "embedding_bag: Expected idx >= 0 && idx < num_embeddings but found idx to be "
+        f"{array[place]}"))
 
 
 def padding_row(padding_idx: int | None, rows: int) -> int:

@@ -128,9 +128,12 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
             "index_select(): Expected dtype int32 or int64 for index", fix="index.long()"))
     size = padded(input._array.shape)[place]
     bad = outside(index, size)
+    if bad is not None and place:
+        raise RuntimeError(errors.message(
+            f"INDICES element is out of DATA bounds, id={bad} axis_dim={size}"))
     if bad is not None:
         raise IndexError(errors.message(
-            "index out of range in self", what=f"index {bad}; dimension {place} has size {size}"))
+            "index out of range in self", what=f"index {bad}; dimension 0 has size {size}"))
     return _index_select(input, place, index)
 
 

@@ -73,11 +73,11 @@ def learn(tape: Any, module: Any, args: tuple[Any, ...]) -> Any:
     """Call a module, and make the call an event if all it did was to match operations."""
     if not tape.may_hold or not is_pure(module):
         return module.forward(*args)
-    start, round, asides = tape.here, tape.bound, tape.asides
+    start, round, before = tape.here, tape.bound, (tape.asides, tape.counts["looks"])
     start.tries += 1
     with noticing_warnings() as warned, counting(tape) as counters:
         result = module.forward(*args)
-    if not warned and tape.asides == asides and tape.bound is round:
+    if not warned and before == (tape.asides, tape.counts["looks"]) and tape.bound is round:
         inner = [(entry, entry.results(tape.made)) for entry in tape.here.after(start)]
         source = source_of(inner, result)
         if source is not None:

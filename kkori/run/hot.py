@@ -77,6 +77,8 @@ def run_round(tape: Tape, update: Any, optimizer: Any) -> bool:
         update.note(tape, held, runner)
         finish(tape, update, held, outputs, numbers)
     except runner.Doubtful:  # nothing has been overwritten; an array rule may have something to say
+        for entry in (tape.root, *here.path()):
+            entry.calls = []  # and so may the Python of a layer: let it run next time
         return False
     except BaseException:  # parameters may have been overwritten: then the round is finished first
         if runner.rounds != before:

@@ -217,28 +217,31 @@ def test_normalization(shape, view, axes, place):
 
 
 @pytest.mark.parametrize("shape", [(7,), (40, 10), (4, 5, 9), (6, 1)])
-@pytest.mark.parametrize("weighted, ignored", [(False, None), (True, 2)])
+@pytest.mark.parametrize("weighted, ignored", [(False, -100), (True, 2)])
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 def test_losses_of_classes(shape, weighted, ignored, reduction):
     random = np.random.default_rng(8)
-    ignored = ignored if len(shape) > 1 else None  # one target, ignored: nothing over nothing
+    ignored = ignored if len(shape) > 1 else -100  # one target, ignored: nothing over nothing
     axis = min(len(shape) - 1, 1)
     x = random.standard_normal(shape).astype(np.float32)
     x.reshape(-1)[-1] = -np.inf if shape[axis] > 1 else 1
     target = np.asarray(random.integers(0, shape[axis], shape[:axis] + shape[axis + 1:]))
     weight = random.random(shape[axis]).astype(np.float32) if weighted else None
     arrays = [x, target] if weight is None else [x, target, weight]
-    given = (X, Y, UNIT if weighted else None, ignored, reduction)
+    ignores = ignored == 2
+    given = (X, Y, UNIT if weighted else None, ignored, ignores, reduction)
     program, arrays = program_for("nll_loss", [arrays], given)
     with np.errstate(all="ignore"):  # nothing is left over nothing, where all are ignored
-        wanted = np.asarray(TABLE["nll_loss"].array(x, target, weight, ignored, reduction))
+        wanted = np.asarray(TABLE["nll_loss"].array(x, target, weight, ignored, ignores,
+                                                   reduction))
     compare(build(program).run(arrays, [])[0], wanted, 4e-6)
     grad = np.asarray(random.standard_normal(wanted.shape), np.float32)
     arrays = [grad, target] if weight is None else [grad, target, weight]
-    given = (X, shape, Y, UNIT if weighted else None, ignored, reduction)
+    given = (X, shape, Y, UNIT if weighted else None, ignored, ignores, reduction)
     program, arrays = program_for("nll_loss_backward", [arrays], given)
     with np.errstate(all="ignore"):
-        wanted = TABLE["nll_loss_backward"].array(grad, shape, target, weight, ignored, reduction)
+        wanted = TABLE["nll_loss_backward"].array(grad, shape, target, weight, ignored, ignores,
+                                                  reduction)
     compare(build(program).run(arrays, [])[0], wanted, 4e-6)
 
 
