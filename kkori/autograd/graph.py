@@ -196,7 +196,7 @@ def _save(node: Node, row: Any, args: Any, outputs: Any) -> None:
     """Keep what the gradient rules ask for, and the versions of the values among it."""
     saved, versions, edges = [], [], node.edges
     for what, position, users in row.saves:
-        version = 0
+        version: Any = 0
         if what == VALUE:
             value = args[position]
             if isinstance(value, Tensor):
@@ -214,9 +214,17 @@ def _save(node: Node, row: Any, args: Any, outputs: Any) -> None:
             value = value._array.shape if isinstance(value, Tensor) else ()
         else:
             value = _other(what, position, node, args, outputs)
+            if what == REST:
+                version = tuple(map(_version, value))
         saved.append(value)
         versions.append(version)
     node.saved, node.versions = saved, versions
+
+
+def _version(value: Any) -> int:
+    """How often a tensor has been written to in place."""
+    storage = value._storage if isinstance(value, Tensor) else None
+    return 0 if storage is None else storage.version
 
 
 def _other(what: int, position: Any, node: Node, args: Any, outputs: Any) -> Any:
@@ -274,12 +282,21 @@ def _unpack(node: Node) -> list[Any]:
         if isinstance(value, Tensor):
             storage = value._storage
             if storage is not None and storage.version != version:
-                raise changed_in_place(node, value._array, version, storage.version,
-                                       value._node, value._output_nr)
+                raise changed_since(node, value, version)
         elif isinstance(value, _Output):
             value = value.tensor(node)
+        elif version.__class__ is tuple:
+            for one, before in zip(value, version, strict=True):
+                if _version(one) != before:
+                    raise changed_since(node, one, before)
         found.append(value)
     return found
+
+
+def changed_since(node: Node, value: Tensor, version: int) -> RuntimeError:
+    """A saved tensor has been written to."""
+    return changed_in_place(node, value._array, version, _version(value), value._node,
+                            value._output_nr)
 
 
 SECOND_TIME = (
@@ -290,6 +307,9 @@ SECOND_TIME = (
     "backward.")
 
 
+WITHOUT_CLASS = ("Bool", "BFloat16", "ComplexFloat", "ComplexDouble")  # types as PyTorch says them
+
+
 def changed_in_place(node: Node, array: Any, version: int, now: int, maker: Any = None,
                      number: int = 0) -> RuntimeError:
     """A value that backward needs was overwritten after `node` had saved it.
@@ -298,9 +318,10 @@ def changed_in_place(node: Node, array: Any, version: int, now: int, maker: Any 
     """
     from kkori.core import dtype as types
     kind = types.of(array.dtype).alias
+    name = f"CPU{kind}Type" if kind in WITHOUT_CLASS else f"torch.{kind}Tensor"
     return RuntimeError(errors.message(
         "one of the variables needed for gradient computation has been modified by an inplace "
-        f"operation: [torch.{kind}Tensor {errors.of_shape(array.shape)}]"
+        f"operation: [{name} {errors.of_shape(array.shape)}]"
         f"{_which_output(maker, number)} is at version {now}; expected version {version} "
         "instead. Hint: enable anomaly detection to find the operation that failed to compute its "
         "gradient, with torch.autograd.set_detect_anomaly(True, check_nan=False).",

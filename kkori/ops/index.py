@@ -128,8 +128,14 @@ def followed_indices(parts: tuple[Any, ...], places: tuple[bool, ...],
     because what shape a mask gives nobody knows beforehand."""
     if switch.tape is not None and any(array.dtype == np.bool_ for array in arrays):
         places, arrays = without_masks(places, arrays)
+    return places, as_given(parts, arrays)
+
+
+def as_given(parts: Any, arrays: list[Any]) -> list[Any]:
+    """The tensors that index arrays come from: their versions tell whether somebody writes to
+    them before gradients need them."""
     given = {id(part._array): part for part in parts if isinstance(part, Tensor)}
-    return places, [given[id(array)] if id(array) in given else wrap(array) for array in arrays]
+    return [given[id(array)] if id(array) in given else wrap(array) for array in arrays]
 
 
 def without_masks(places: tuple[bool, ...],
@@ -328,7 +334,8 @@ def check_bounds(array: Any, size: int, dim: int) -> None:
 
 def set_item(self: Tensor, index: Any, value: Any) -> None:
     """``self[index] = value``, in place."""
-    view, indices = take_views(self, index if isinstance(index, tuple) else as_tuple(index))
+    parts = index if isinstance(index, tuple) else as_tuple(index)
+    view, indices = take_views(self, parts)
     new = value_for(self, value)
     if not indices:
         write_view(view if view is not self else self, new)
@@ -337,6 +344,7 @@ def set_item(self: Tensor, index: Any, value: Any) -> None:
     check_fits(view, places, arrays, new)
     if switch.on and (self._requires_grad or new._requires_grad):
         check_writable(view)
+        arrays = arrays if switch.tape is not None else as_given(parts, arrays)
         overwrite(view, _index_put(view, new, False, places, *arrays))
         return
     before_write(self)

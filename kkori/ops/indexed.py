@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from kkori.autograd.mode import switch
 from kkori.core import errors
-from kkori.ops.index import _index_put, check_fits, checked_indices, index_of
+from kkori.ops.index import _index_put, as_given, check_fits, checked_indices, index_of
 from kkori.ops.scatter import (
     _scatter_reduce,
     flat_copy,
@@ -316,6 +317,8 @@ def index_put(input: Tensor, indices: Any, values: Tensor, accumulate: bool = Fa
             f"{input.dtype.alias} for the destination and {values.dtype.alias} for the source."))
     places, arrays = checked_indices(input, placed(input, indices))
     check_fits(input, places, arrays, values)
+    if switch.tape is None:
+        arrays = as_given(indices, arrays)
     return _index_put(input, values, accumulate, places, *arrays)
 
 
