@@ -66,7 +66,7 @@ class Loop:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.rounds = self.recordings = self.idle = self.replayed = self.wakes = 0
+        self.rounds = self.recordings = self.idle = self.replayed = self.wakes = self.looked_at = 0
         self.rest, self.wake_at = REST, ROUNDS_BEFORE_RECORDING * _state["caution"]
         self.tape: Tape | None = None
         self.given_up = self.last_failure = ""
@@ -107,8 +107,9 @@ class Loop:
             return
         tape.doubt()  # the optimizer's counts have gone on without it
         replayed = tape.replayed()
-        if replayed != self.replayed or tape.waited:
+        if replayed != self.replayed or tape.waited or tape.look_programs != self.looked_at:
             self.idle, self.replayed, self.given_up = 0, replayed, ""
+            self.looked_at = tape.look_programs
         if replayed >= LONG:
             self.rest = REST
         tape.may_record = self.recordings < min(

@@ -29,7 +29,7 @@ from kkori.autograd.mode import owed, switch
 from kkori.core.promise import Promise, promised
 from kkori.core.storage import root_of
 from kkori.core.threads import undisturbed
-from kkori.run import branches, gradients, inputs, numbers, renamed, writes
+from kkori.run import branches, gradients, inputs, looking, numbers, renamed, writes
 from kkori.run.asides import Asides, follows_nothing, holds_tensors
 from kkori.run.detached import DETACH
 from kkori.run.entry import ALIAS, AWAY, EXTERNAL, MOST_SNAPSHOT, SLOT, VARYING, Entry, is_hooked
@@ -104,7 +104,7 @@ class Tape(Recording):
     relies: tuple[Any, ...] = (-1, -1)  # memory that guards know; see run/shown.py
     atomic = False  # no line of the user's runs between a promise and the end of the round
     rebasing = False  # some of what is being computed are views of others
-    look_programs = 0  # that have been built; one, and one more for every ten replayed rounds
+    look_programs = 0  # that have been built; see run/looking.py
     waited = False  # the round could have been replayed, but that does not pay yet
     next: Any = None  # called after a replayed round where another loop's round follows
     may_hold = True  # parameters: the optimizer with which this tape goes holds them too
@@ -548,37 +548,9 @@ class Tape(Recording):
             values[kind] = tensor
         return tensors
 
-    # Looking.
-
     def look(self, promised: Promise) -> None:
-        """Compute one promised value without leaving the path, where that pays."""
-        with self.lock:
-            if promised.array is not None:
-                return
-            at, slot = self.here, promised.slot
-            count = at.looks.get(slot, 0)
-            if self.recording or at is AWAY or threading.get_ident() != self.thread or (
-                    count == -1 or promised.written >= 0 or self.written and not (
-                        writes.apart_from_others(self.inputs(at.externals), self.written))):
-                self.flush()
-                return
-            if count.__class__ is int:
-                at.looks[slot] = count = count + 1
-                if count < 3 or self.look_programs > self.replayed() // 10:
-                    self.flush()
-                    return
-                self.look_programs += 1
-                from kkori.run.trace import look
-                at.looks[slot] = count = look(at, slot) or -1
-                if count == -1:
-                    self.flush()
-                    return
-            self.counts["looks"] += 1
-            try:
-                given = self.numbers[:at.number_count]
-                promised.show(*count.run(self.inputs(at.externals), given))
-            except count.Doubtful:
-                self.flush()
+        """One promised value, without leaving the path where that pays: see run/looking.py."""
+        looking.look(self, promised)
 
 
 def wait_for(thread: int) -> None:
