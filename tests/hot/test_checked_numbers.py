@@ -77,7 +77,7 @@ def test_targets_that_are_ignored_now_and_then(compare):
             opt.step()
             opt.zero_grad()
             log(loss)
-    compare(loop, 45)
+    compare(loop, 38)
 
 
 def test_what_a_layer_looks_at_is_looked_at_every_time(compare):
