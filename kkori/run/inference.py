@@ -144,6 +144,8 @@ def bytes_of(runner: Any) -> int:
 class CallTape(Tape):
     """The traces of the calls of one model in one thread."""
 
+    ends_with_calls = True
+
     def __init__(self, name: str) -> None:
         super().__init__()
         self.name = name
@@ -166,8 +168,7 @@ class CallTape(Tape):
             if self.recording or not self.root.ops and self.may_record:
                 self.begin_recording()
             result = self.through(module, args, options)
-            self.end(module, args, result)
-            return result
+            return self.end(module, args, result)
         except BaseException:
             self.abandon("a call that did not come to its end")
             raise
@@ -193,16 +194,20 @@ class CallTape(Tape):
 
     # The end of a call.
 
-    def end(self, module: Any, args: Any, result: Any) -> None:
-        """The call is about to return `result`."""
+    def end(self, module: Any, args: Any, result: Any) -> Any:
+        """The call is about to return `result`; what it returns instead."""
         if switch.tape is not self:
             self.abandon("a step, or backward(), inside the call")
-            return
+            return result
+        again = False
         if not self.recording:
             if self.here is not self.root and self.run_round(module, args, result):
-                return
+                return result
             first = self.first
-            if self.here is not self.root:
+            again = self.event is not None and not self.event.counts
+            if again:
+                self.drop()
+            elif self.here is not self.root:
                 self.miss()
         if self.recording:
             self.finish_recording()
@@ -212,6 +217,15 @@ class CallTape(Tape):
             self.missed(first)
         self.count()
         self.doubt()
+        return self.now(module.forward, args) if again else result
+
+    def drop(self) -> None:
+        """Forget what was promised for a call that has done nothing else: it begins anew, and
+        raises its own errors."""
+        self.counts["side exits"] += 1
+        self.notes.missed(self, None, ())
+        self.here.misses += 1
+        self.reset()
 
     def run_round(self, module: Any, args: Any, result: Any) -> bool:
         """Compute the call that ends here; False, with nothing changed, where that cannot be."""

@@ -19,6 +19,7 @@ from kkori.tensor import Tensor
 __all__ = ["Notes", "built", "line"]
 
 MOST_EXITS = 32  # that differ; more are counted as one
+ENDS = {"return": "the end of the call"}  # events that are no method
 
 
 def line() -> Any:
@@ -154,12 +155,16 @@ def short(value: Any) -> str:
 def expected(at: Any) -> str:
     """What the tree expects behind an event."""
     names = sorted({entry.row.name for entry in at.ops})
-    names += sorted({f"{entry.kind}()" for entry in at.ends})
+    names += sorted({ENDS.get(entry.kind, f"{entry.kind}()") for entry in at.ends})
     return " or ".join(names) or "nothing more"
 
 
 def wrong_end(tape: Any) -> str:
-    """Why a backward() or a step is not the recorded one."""
+    """Why a backward(), a step or the end of a call is not the recorded one."""
+    if getattr(tape, "ends_with_calls", False):
+        known = any(entry.kind == "return" for entry in tape.here.ends)
+        return ("an array rule may have to raise an error, or other results are kept" if known
+                else f"the call was over, where {expected(tape.here)} was recorded")
     kind = "step" if "before_step" in callers() else "backward"
     runners = [entry.runner for entry in tape.here.ends if entry.kind == kind]
     if not runners:

@@ -23,6 +23,9 @@ F = nn.functional
 @pytest.fixture(autouse=True)
 def anew():
     switch.callers = None
+    yield
+    switch.callers = None
+    gc.collect()
 
 
 def replayed(model):
@@ -597,3 +600,12 @@ def test_generators_and_grad_modes(compare):
             log(net.layer.weight.grad)
             net.layer.weight.grad = None
     check(compare, body, Turns, 100, 10)
+
+
+def test_errors_that_depend_on_numbers(compare):
+    def body(log, net, i):
+        try:
+            log(net(torch.randint(0, 20 if i % 10 == 9 else 10, (6,))))
+        except IndexError as error:
+            log(str(error))
+    check(compare, body, lambda: nn.Sequential(nn.Embedding(10, 4), nn.Linear(4, 2)), 80, 40)
