@@ -18,7 +18,7 @@ from weakref import WeakKeyDictionary, ref
 from kkori.core.promise import Promise
 from kkori.run.entry import CONSTANT, EXTERNAL, SLOT, Entry, Unrecordable, check_constant
 from kkori.run.guards import Guard
-from kkori.run.renamed import is_of_result
+from kkori.run.renamed import is_held_elsewhere, is_of_result, rename
 from kkori.run.writes import in_guard, promise_in_guard, tally
 from kkori.tensor import Tensor
 
@@ -94,7 +94,7 @@ def source_of(inner: list[tuple[Entry, Any]], result: Any) -> tuple[Entry, int] 
                 all(map(is_, result, tensors))):
             return entry, -1
         for number, tensor in enumerate(tensors):
-            if tensor is result and entry.kind == "op":
+            if tensor is result and (entry.kind == "op" or is_of_result(entry)):
                 return entry, number
     return None
 
@@ -158,13 +158,14 @@ def write(tape: Any, module: Any, args: tuple[Any, ...], start: Entry, end: Entr
     layouts = [layout for entry in path for layout in entry.layouts]
     first = end.externals - len(layouts)
     if end.number_count != start.number_count or any(
-            entry.mode is not end.mode or entry.kind not in ("op", "write") or is_of_result(entry)
-            for entry in path):
+            entry.mode is not end.mode or entry.kind not in ("op", "write") for entry in path):
         return None
+    given_away = arguments_written(path)
     guard = Guard(tape, "def go(tape, args):")
     guard.check(f"tape.on is not {end.mode}")
     try:
-        patterns = [pattern(tape, arg, end) for arg in args]
+        patterns = [pattern(tape, arg, end, given_away) for arg in args]
+        names = {last: name_of(patterns, first) for first, last in given_away}
     except Unrecordable:
         return None
     seen: set[int] = set()
@@ -185,15 +186,20 @@ def write(tape: Any, module: Any, args: tuple[Any, ...], start: Entry, end: Entr
             guard.external("e", number, layouts[number - first])
     if not check_known(guard, module, path, first, seen):
         return None
-    writing = [entry for entry in path if entry.kind == "write"]
+    writing = [entry for entry in path if entry.kind == "write" and not is_of_result(entry)]
     for entry in writing:
         in_guard(guard, entry)
+    for name in names.values():
+        guard.check(f"{guard.name('H', is_held_elsewhere)}({name}._array)")
     if not count(guard, module, counters, end):
         return None
     guard.lines.append(" made = tape.made")
     for entry in writing:
         promise_in_guard(guard, entry)
-    made = needed(path, source[0])
+    for old, last in given_away:
+        rename(guard, last, names[last], old)
+    made = [entry for entry in needed(path, source[0]) if entry not in names]
+    result = names.get(source[0], "")
     for number, entry in enumerate(made):
         result = guard.promises(entry, str(number))
     if source[0].several and source[1] >= 0:
@@ -246,13 +252,35 @@ def count(guard: Guard, module: Any, counters: list[Tensor], end: Entry) -> bool
     return True
 
 
-def pattern(tape: Any, arg: Any, end: Entry) -> tuple[int, Any]:
+def arguments_written(path: list[Entry]) -> list[tuple[Any, Entry]]:
+    """What is not made in these events, and written to in them: the promises that it was at first,
+    and the events that wrote to it last."""
+    made = {slot for entry in path for slot in entry.slots if entry.kind == "op"}
+    found: dict[Any, tuple[Any, Entry]] = {}  # by what it is now
+    for entry in path:
+        if is_of_result(entry):
+            old = entry.patterns[0][1]
+            first, _ = found.pop(old, (old, entry))
+            found[entry.promises[0]] = first, entry
+    return [(first, last) for first, last in found.values() if first.slot not in made]
+
+
+def name_of(patterns: list[tuple[int, Any]], promise: Any) -> str:
+    """The argument that is this result. Unrecordable where none is."""
+    for number, (kind, data) in enumerate(patterns):
+        if kind == SLOT and data is promise:
+            return f"a{number}"
+    raise Unrecordable("a write to what is no argument")
+
+
+def pattern(tape: Any, arg: Any, end: Entry, given_away: Any) -> tuple[int, Any]:
     """How an argument of a call is recognised next time."""
     if not isinstance(arg, Tensor):
         check_constant(arg)
         return CONSTANT, arg
     if isinstance(arg._array, Promise):
-        return SLOT, type(arg._array)
+        kind = type(arg._array)
+        return SLOT, next((first for first, last in given_away if last.promises[0] is kind), kind)
     for number in range(end.externals):
         if tape.bound[number] is arg:
             return EXTERNAL, number

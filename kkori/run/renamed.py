@@ -24,8 +24,8 @@ from kkori.run.entry import Entry, stub_of
 from kkori.run.guards import Guard
 from kkori.tensor import Tensor, wrap
 
-__all__ = ["become", "can_be", "guard", "is_of_result", "promise_of", "redo", "rename", "restore",
-           "write"]
+__all__ = ["become", "can_be", "guard", "is_held_elsewhere", "is_of_result", "promise_of", "redo",
+           "rename", "restore", "write"]
 
 
 def is_of_result(entry: Entry) -> bool:
@@ -74,10 +74,10 @@ def promise_of(entry: Entry, tensor: Tensor) -> None:
 
 # In replay.
 
-def rename(found: Guard, entry: Entry, name: str) -> None:
-    """The lines of a guard that make the tensor `name` another result. Until the last of them an
-    interrupt finds it where the tape looks for it."""
-    old, kind, stub = entry.patterns[0][1], entry.promises[0], entry.stubs[0]
+def rename(found: Guard, entry: Entry, name: str, old: Any) -> None:
+    """The lines of a guard that make the tensor `name`, which has been `old`, another result. Until
+    the last of them an interrupt finds it where the tape looks for it."""
+    kind, stub = entry.promises[0], entry.stubs[0]
     if not kind.cell:
         kind.cell.append(promised(kind, found.tape))
     found.lines += [" made = tape.made", " before = new(Tensor)", f" before._array = {name}._array"]
@@ -97,7 +97,7 @@ def guard(found: Guard, entry: Entry) -> Any:
     found.names["is_held_elsewhere"] = is_held_elsewhere
     found.check("is_held_elsewhere(a0._array)")
     found.otherwise()
-    rename(found, entry, "a0")
+    rename(found, entry, "a0", entry.patterns[0][1])
     return found.done(None, "True")
 
 

@@ -272,3 +272,64 @@ def test_rounds_that_end_with_backward(compare):
                     p.grad = None
         log(loss, *net.parameters())
     compare(loop, 20)
+
+
+class Block(nn.Module):
+    """A residual block that hands its argument on, and out, by several ways."""
+
+    def __init__(self, seen):
+        super().__init__()
+        self.first, self.norm, self.second = nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Linear(4, 4)
+        self.relu, self.seen = nn.ReLU(inplace=True), seen
+        self.tail = nn.Sequential(nn.LeakyReLU(0.2, inplace=True), nn.Flatten(), nn.ReLU(True))
+
+    def forward(self, x):
+        out = self.second(self.relu(self.norm(self.first(x))))
+        out += x
+        out = self.relu(out)
+        found = self.tail(out)
+        self.seen[:] = [out, found]
+        return found
+
+
+@pytest.mark.parametrize("looking", [False, True])
+def test_calls_of_layers_that_write_to_their_arguments(compare, looking):
+    def loop(log):
+        seen = []
+        net = nn.Sequential(nn.Linear(3, 4), nn.ReLU(True), Block(seen), nn.Linear(4, 1))
+        x, y = torch.randn(8, 3), torch.randn(8, 1)
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.05)
+        for k in range(2 * ROUNDS):
+            out = net(x)
+            if looking and k % 7 == 5:
+                log(seen[0], [one._version for one in seen])
+            if looking and k == 30:
+                net[1].inplace = False
+            loss = (out - y).pow(2).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            log(seen[0], seen[1], seen[0] is seen[1], out)
+            log([one._version for one in (*seen, out)], type(seen[1].grad_fn).__name__)
+        log(loss, *net.parameters(), *net.buffers())
+    compare(loop, ROUNDS // 2)
+
+
+def test_another_name_for_the_argument_of_a_call(compare):
+    def loop(log):
+        first, relu = nn.Linear(3, 4), nn.ReLU(inplace=True)
+        x = torch.randn(8, 3)
+        optimizer = torch.optim.SGD(first.parameters(), lr=0.05)
+        for k in range(2 * ROUNDS):
+            h = first(x)
+            if k % 5 == 4:
+                other = copy.copy(h)
+            out = relu(h)
+            log(out is h, out._version)
+            if k % 5 == 4:
+                log(other, h)
+            out.pow(2).mean().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        log(*first.parameters())
+    compare(loop, 8)
