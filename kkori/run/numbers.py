@@ -149,8 +149,8 @@ def settle(tape: Any, entry: Entry, args: Any) -> None:
             return
     for one in () if old is None else old.ops:
         varying = different(one, entry, places)
-        if stands_for(*without(one, entry, varying or ())):
-            vary(numbers, entry, varying or (), args)
+        if varying is not None and stands_for(*without(one, entry, varying)):
+            vary(numbers, entry, varying, args)
             numbers.old = one
             return
 
