@@ -238,7 +238,9 @@ class Recording:
             known = self.recorded(arg._array)
             if known is not None:
                 if known.needs is not arg._requires_grad:
-                    raise Unrecordable("a result whose tail was cut")
+                    raise Unrecordable(
+                        "a torch.autograd.Function of your own" if hasattr(
+                            type(arg._node), "context") else "a result whose tail was cut")
                 if known.written >= 0 and known.needs and switch.on and self.may_hold:
                     self.left_out.write_before_rounds(arg)
                     raise Unrecordable("a leaf that this round has written to")

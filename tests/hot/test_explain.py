@@ -258,3 +258,23 @@ def test_a_loop_behind_a_short_one_is_watched_a_little_later(monkeypatch):
     found = [loop for loop in torch.explain().loops if loop["rounds"] == 40]
     assert opt is not None
     assert found[0]["replayed"] >= 20
+
+
+def test_functions_of_the_users_own_are_named():
+    class Double(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 2
+
+        @staticmethod
+        def backward(ctx, g):
+            return g * 2
+
+    w = torch.ones(3, requires_grad=True)
+    optimizer = torch.optim.SGD([w], lr=0.01)
+    for _ in range(20):
+        Double.apply(w * 1).sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    why = [loop["why"] for loop in torch.explain().loops if loop["anchor"] == "SGD.step()"]
+    assert any(one and one["reason"] == "a torch.autograd.Function of your own" for one in why)
