@@ -16,6 +16,7 @@ import weakref
 from typing import Any
 
 from kkori.autograd.mode import hand_out_gradients, owed, switch
+from kkori.run import turns
 from kkori.run.entry import Entry
 from kkori.run.notes import line
 from kkori.run.tape import Tape
@@ -67,6 +68,7 @@ class Loop:
     def __init__(self, name: str) -> None:
         self.name = name
         self.rounds = self.recordings = self.idle = self.replayed = self.wakes = self.looked_at = 0
+        self.empty = 0  # recordings of rounds without operations
         self.rest, self.wake_at = REST, ROUNDS_BEFORE_RECORDING * _state["caution"]
         self.tape: Tape | None = None
         self.given_up = self.last_failure = ""
@@ -133,10 +135,10 @@ class Loop:
 
 
 def is_settled() -> bool:
-    """Whether the loop whose step was the last could be recorded: then rounds that end with
-    backward() would be no more alike than those that end with its steps."""
+    """Whether the loop whose step was the last could be recorded, or is being looked at: then
+    rounds that end with backward() would be no more alike than those that end with its steps."""
     loop = switch.loop() if switch.loop is not None else None
-    return loop is not None and not loop.last_failure
+    return loop is not None and (not loop.last_failure or loop.rounds >= loop.wake_at)
 
 
 def loop_of(optimizer: Any) -> Loop:
@@ -159,7 +161,9 @@ def before_step(optimizer: Any) -> None:
     if tape is None:
         return
     if tape is not loop_of(optimizer).tape:
-        tape.in_place()
+        if tape.recording:
+            tape.in_place()
+        tape.flush()
         return
     assert tape is not None
     if not tape.recording and tape.here is not tape.root:
@@ -203,13 +207,14 @@ def follow_replayed(tape: Tape) -> None:
     """The same after a replayed round."""
     loop = next(one for one in tapes if one.tape is tape)
     switch.loop = weakref.ref(loop)
-    activate(loop.follower() or loop)
+    activate(loop.follower() or loop, tape)
 
 
-def activate(loop: Loop) -> None:
-    """Match the next round for a loop, or record it if there is nothing to match yet."""
+def activate(loop: Loop, replayed: Tape | None = None) -> None:
+    """Match the next round for a loop, or record it if there is nothing to match yet; behind one
+    that was `replayed`, if any."""
     tape = loop.tape
-    if switch.tape is not None and switch.tape is not tape:
+    if switch.tape is not None and switch.tape is not tape and switch.tape is not replayed:
         switch.tape.in_place()
     elsewhere = tape is not None and tape.thread != threading.get_ident()
     if elsewhere or not loop.is_watched():
@@ -230,6 +235,7 @@ def activate(loop: Loop) -> None:
         loop.rest_now()  # there is nothing to match, and nothing to be recorded
         switch.tape = None
         return
+    turns.begin(tape, None if replayed is not switch.tape else replayed)
     tape.on = switch.on
     switch.tape = tape
 
@@ -239,6 +245,10 @@ def finish_recording(loop: Loop, tape: Tape, optimizer: Any) -> None:
     from kkori.run.trace import Unbuildable, Unupdatable
     from kkori.run.update import Update
     loop.recordings += 1
+    if tape.at is tape.root and not tape.broken:
+        loop.empty += 1
+        if loop.empty > 1:  # its step comes behind another's: so it will be
+            loop.wake_at = loop.rounds + LONGEST_REST
     tape.counts["recorded"] += 1
     tape.notes.anchor = line()
     try:

@@ -29,7 +29,7 @@ from kkori.autograd.mode import owed, switch
 from kkori.core.promise import Promise, promised
 from kkori.core.storage import root_of
 from kkori.core.threads import undisturbed
-from kkori.run import branches, gradients, inputs, looking, numbers, renamed, writes
+from kkori.run import branches, gradients, inputs, looking, numbers, renamed, turns, writes
 from kkori.run.asides import Asides, follows_nothing, holds_tensors
 from kkori.run.detached import DETACH
 from kkori.run.entry import ALIAS, AWAY, EXTERNAL, MOST_SNAPSHOT, SLOT, VARYING, Entry, is_hooked
@@ -37,7 +37,6 @@ from kkori.run.guards import GUARD
 from kkori.run.notes import Notes
 from kkori.run.record import Recording, apart
 from kkori.run.renamed import become
-from kkori.run.shown import relies_on
 from kkori.run.sums import is_alone, owed_slots
 from kkori.tensor import Tensor, share, wrap
 
@@ -62,6 +61,7 @@ class Tape(Recording):
         self.notes = Notes()  # for explain()
         self.known: list[Any] = []  # what guards, and updates, remember: each can `forget`
         self.state_roots: set[int] = set()  # memory that updates rely on: ids of its owners
+        self.turns: list[Tape] = []  # this tape, and others that take turns with it
         self.admitted = 0  # how often a guard has met another tensor than last time
         self.asides = 0  # operations that were run although a round was being matched
         self.left_out = Asides()
@@ -122,6 +122,7 @@ class Tape(Recording):
         self.forget()
         self.counts["rounds"] = self.replayed()
         self.root.clear()
+        self.turns.clear()
         self.known, self.may_record = [], False
         self.reset()
         if self in owed:
@@ -429,8 +430,7 @@ class Tape(Recording):
         """Something (the array `written`) is about to be changed: not part of a replayed round."""
         self.asides += 1
         self.branch = []
-        if written is None or id(root_of(written)) in self.state_roots:
-            self.doubt()
+        turns.written(self, written)
         if self.recording:
             if not self.broken and self.concerns(written) and not self.begin_here(written):
                 self.give_up("a write in place")
@@ -445,8 +445,7 @@ class Tape(Recording):
     def shown(self, array: Any) -> None:
         """NumPy code sees `array` from now on, and may write to it."""
         self.in_place(array)
-        if relies_on(self, array):
-            self.doubt()
+        turns.shown(self, array)
 
     def concerns(self, written: Any) -> bool:
         """Whether memory that is written to is part of this round."""

@@ -95,7 +95,7 @@ class Group:
         if self.counts:
             try:
                 self.counts = self.read_counts()[1]
-            except ValueError:
+            except (ValueError, KeyError):  # they differ, or somebody has cleared a state
                 self.forget()
 
     def read_counts(self) -> tuple[list[str], tuple[Any, ...]]:

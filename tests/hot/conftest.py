@@ -61,7 +61,8 @@ def run(loop, on):
     mine = []
     loops._state["caution"] = 1
     start = loops.activate
-    loops.activate = lambda loop: (mine.append(loop) if loop not in mine else None, start(loop))
+    loops.activate = lambda loop, *replayed: (
+        mine.append(loop) if loop not in mine else None, start(loop, *replayed))
     switch.free, switch.loop, switch.backwards = None, None, 0
     torch.manual_seed(43052)
     log = Log()
