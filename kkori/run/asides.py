@@ -48,6 +48,12 @@ class Asides:
         self.so_far: list[Any] = []  # the first operations of the round, from afar
         self.others: list[Any] = []  # externals without gradients: who owns the memory, the tensor
 
+    def met(self, tensor: Tensor) -> None:
+        """An external is recorded."""
+        root = root_of(tensor._array)
+        if not tensor._requires_grad and isinstance(root, ndarray):
+            self.others.append((ref(root), ref(tensor)))
+
     # What is left out.
 
     def goes_on(self, tape: Any, row: Any, args: Any, found: Any) -> bool:
@@ -109,7 +115,7 @@ class Asides:
         for param in [param for group in optimizer.param_groups for param in group["params"]]:
             root = root_of(param._array)
             if isinstance(root, ndarray) and any(
-                    owner == id(root) and held() is not param for owner, held in self.others):
+                    owner() is root and held() is not param for owner, held in self.others):
                 self.overwritten[id(root)] = ref(root)
                 found = True
         return found

@@ -274,8 +274,7 @@ class Recording:
         self.external_of[id(tensor)] = weakref.ref(tensor), number
         self.added.append(id(tensor))
         self.arrays.append(weakref.ref(tensor._array))
-        if not tensor._requires_grad:
-            self.left_out.others.append((id(root_of(tensor._array)), weakref.ref(tensor)))
+        self.left_out.met(tensor)
         return number, layout
 
     def number_of(self, tensor: Tensor) -> int | None:
