@@ -363,6 +363,12 @@ class CallTape(Tape):
         if self.outer is not None:
             self.outer.in_place(written)
 
+    def shown(self, array: Any) -> None:
+        """The same for memory that NumPy sees."""
+        super().shown(array)
+        if self.outer is not None:
+            self.outer.shown(array)
+
     def leave_data_out(self) -> None:
         """Models cut their arguments in the same way each time."""
 
