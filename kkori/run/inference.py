@@ -115,7 +115,7 @@ class Ending:
                                     if id(tensor) not in own]
                     found.is_large = bytes_of(found) > MOST_KEPT
                 except (Unbuildable, Unupdatable) as reason:
-                    self.failure = str(reason)
+                    found, self.failure = None, str(reason)
             self.compiled[live] = found
         return self.compiled[live]
 

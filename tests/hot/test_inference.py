@@ -609,3 +609,20 @@ def test_errors_that_depend_on_numbers(compare):
         except IndexError as error:
             log(str(error))
     check(compare, body, lambda: nn.Sequential(nn.Embedding(10, 4), nn.Linear(4, 2)), 80, 40)
+
+
+def test_what_numpy_computes_anyway_is_left_alone(compare):
+    class Recurrent(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer, self.last = nn.LSTM(3, 4, batch_first=True), nn.Linear(4, 2)
+
+        def forward(self, x):
+            return self.last(self.layer(x)[0][:, -1])
+
+    def body(log, net, i):
+        log(net(torch.randn(2, 6, 3)))
+    net = check(compare, body, Recurrent, 60, 0)
+    caller = switch.callers[id(net)]
+    assert caller.left > 1000
+    assert caller.tape.replayed() == 0
