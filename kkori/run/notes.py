@@ -71,8 +71,12 @@ class Notes:
         names = callers()
         if "miss" in names[:3] or "run_round" in names[:3]:  # said already; or it waits, matched
             return
-        what = names[-1] if hasattr(Tensor, names[-1]) else "this line"
-        self.count(f"{what} needs, or may change, what is promised")
+        self.count(f"{self.called()} needs, or may change, what is promised")
+
+    def called(self) -> str:
+        """What the user's line has called, if that is a method of tensors."""
+        name = callers()[-1]
+        return name if hasattr(Tensor, name) else "this line"
 
     def count(self, failed: str) -> None:
         key = failed, line()

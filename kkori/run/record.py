@@ -266,7 +266,7 @@ class Recording:
         if tensor._array.__class__ is not np.ndarray or tensor._array.dtype.str[1:] not in KINDS:
             raise Unrecordable(f"a tensor of {tensor.dtype}")
         if tensor._requires_grad and tensor._node is not None:
-            raise Unrecordable("a tensor that was computed in an earlier round")
+            raise Unrecordable("a tensor that was computed before what is recorded begins")
         number = entry.externals
         entry.externals += 1
         layout = Layout(tensor)

@@ -433,7 +433,8 @@ class Tape(Recording):
         turns.written(self, written)
         if self.recording:
             if not self.broken and self.concerns(written) and not self.begin_here(written):
-                self.give_up("a write in place")
+                self.give_up("a write in place" if written is not None else
+                             f"{self.notes.called()} is no part of a round")
         elif self.here is not self.root and self.concerns(written):
             self.flush()
 

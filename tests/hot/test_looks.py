@@ -75,3 +75,16 @@ def test_patience_is_for_rounds_that_get_nowhere(compare, monkeypatch):
             opt.step()
             opt.zero_grad()
     compare(loop, 22)
+
+
+def test_explain_names_what_has_ended_a_recording():
+    """Not a write where nothing was written."""
+    net = nn.Linear(4, 3)
+    opt = torch.optim.SGD(net.parameters(), lr=0.01)
+    for _ in range(40):
+        h = net(torch.ones(2, 4))
+        h.retain_grad()
+        h.sum().backward()
+        opt.step()
+        opt.zero_grad()
+    assert "retain_grad is no part of a round" in repr(torch.explain())
