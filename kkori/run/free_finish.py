@@ -27,7 +27,7 @@ def write(tape: Any, end: Any, held: Any, runner: Any) -> Any:
     """``finish(tape)``: True where it has ended a round like this one, or None; None where rounds
     like this one need more than straight lines."""
     tails = end.runner.tails
-    if not simple(tape.here.path(), held) or any(
+    if reads_inputs(runner) or not simple(tape.here.path(), held) or any(
             tails.wanted([*held[0], *[entry.slots[0] for entry, _ in held[2]]])):
         return None
     found = FreeFinish(tape, end, held, runner)
@@ -40,6 +40,11 @@ def write(tape: Any, end: Any, held: Any, runner: Any) -> Any:
     found.begin_next()
     exec(code_of("\n".join(found.lines)), found.names)
     return found.names.pop("finish")
+
+
+def reads_inputs(runner: Any) -> bool:
+    """Whether a library, or an array rule, takes inputs: those it finds in `runner.inputs`."""
+    return any(part.where == "input" for call in runner.plan.calls for part in call.parts)
 
 
 class FreeFinish(Finish):

@@ -183,3 +183,21 @@ def test_errors_lose_nothing(compare):
             w.grad = None
             log(w, loss)
     compare(loop)
+
+
+def test_array_rules_find_the_inputs_of_every_round(compare):
+    def loop(log):
+        table, w = torch.randn(9, 4).requires_grad_(), torch.randn(8, 3).requires_grad_()
+        data, t = torch.randint(0, 9, (20, 2)), torch.arange(6) % 3
+        for _ in range(60):
+            rows = torch.randint(0, 20, (6,))
+            found = table[data[rows]].view(-1, 8)
+            loss = torch.nn.functional.cross_entropy(found @ w, t)
+            for p in (table, w):
+                p.grad = None
+            loss.backward()
+            for p in (table, w):
+                p.data += -0.1 * p.grad
+            log(loss)
+        log(table, w)
+    assert compare(loop) > 20
