@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import signal
 import threading
+from contextlib import contextmanager, nullcontext
 
 import pytest
 from loops import training
@@ -23,6 +24,22 @@ def interrupt(signal_number, frame):
     if armed:
         armed.clear()
         raise KeyboardInterrupt
+
+
+@contextmanager
+def soon(seconds):
+    """An interrupt comes within this block, or none does; none comes behind it."""
+    try:
+        armed.append(True)
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+        yield
+    finally:
+        while armed:
+            try:
+                armed.clear()
+            except KeyboardInterrupt:  # just now
+                pass
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 @pytest.fixture
@@ -68,14 +85,11 @@ def test_interrupts_at_random_moments(interrupted, kind):
     caught = 0
     for _ in range(200):
         try:
-            armed.append(True)
-            signal.setitimer(signal.ITIMER_REAL, chance.random() * 1e-3 + 1e-4)
-            while armed:  # Python drops an interrupt that comes while an object is deleted
-                found = one()
+            with soon(chance.random() * 1e-3 + 1e-4):
+                while armed:  # Python drops an interrupt that comes while an object is deleted
+                    found = one()
         except KeyboardInterrupt:
             caught += 1
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        armed.clear()
         assert torch.isfinite(found[0]) and found[1].shape == y.shape
         opt.zero_grad()
     assert caught > 100
@@ -93,19 +107,15 @@ def test_interrupts_leave_running_statistics_whole(interrupted):
     chance, caught = random.Random(3), 0
     for turn in range(150):
         try:
-            if turn > 2:
-                armed.append(True)
-                signal.setitimer(signal.ITIMER_REAL, chance.random() * 1e-3 + 1e-4)
-            for _ in range(20 if turn < 3 else 1000):
-                net(x).pow(2).mean().backward()
-                opt.step()
-                opt.zero_grad()
-                if turn > 2 and not armed:
-                    break
+            with soon(chance.random() * 1e-3 + 1e-4) if turn > 2 else nullcontext():
+                for _ in range(20 if turn < 3 else 1000):
+                    net(x).pow(2).mean().backward()
+                    opt.step()
+                    opt.zero_grad()
+                    if turn > 2 and not armed:
+                        break
         except KeyboardInterrupt:
             caught += 1
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        armed.clear()
         opt.zero_grad()
         if turn % 10 == 9:
             moved = 1 - norm.running_mean / x.mean(0), (norm.running_var - x.var(0)) / (
