@@ -47,7 +47,7 @@ def expand(graph: Graph, x: Value, shape: Any) -> Value:
     return graph.expand(x, shape)
 
 
-@rule("alias", "detach")
+@rule("alias")
 def alias(graph: Graph, x: Value) -> Value:
     return x
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from kkori.run.detached import DETACH
 from kkori.run.entry import ALIAS, EXTERNAL, NUMBER, SLOT, VARYING, Entry
 from kkori.run.memory import uncollected
 from kkori.run.notes import built
@@ -39,7 +40,8 @@ class Trace:
                 args = tuple(reference(pattern) for pattern in inner.patterns)
                 results = tuple(Spec(kind.shape, (), kind.dtype.str[1:])
                                 for kind in inner.promises)
-                program.steps.append(Step(inner.row.name, args, tuple(inner.slots), results))
+                name = "alias" if inner.row is DETACH else inner.row.name
+                program.steps.append(Step(name, args, tuple(inner.slots), results))
             for (_, source), slot in zip(entry.leaves, entry.slots, strict=False):
                 program.steps.append(Step("clone", (("slot", source),), (slot,)))
         self.externals = len(program.inputs)
