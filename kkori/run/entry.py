@@ -39,9 +39,10 @@ def is_hooked(leaf: Any) -> bool:
 class Layout:
     """What an external tensor must look like again: type, shape, strides, whether it is a leaf."""
 
-    __slots__ = ("kind", "shape", "strides", "needs", "viewed")
+    __slots__ = ("kind", "shape", "strides", "needs", "viewed", "known")
 
     def __init__(self, tensor: Tensor) -> None:
+        self.known: Known | None = None  # what it was last time, for all guards that ask for it
         array = tensor._array
         self.kind, self.shape, self.strides = array.dtype, array.shape, array.strides
         self.needs = tensor._requires_grad

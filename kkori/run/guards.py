@@ -95,8 +95,10 @@ class Guard:
 
     def external(self, arg: str, number: int, layout: Layout) -> None:
         """A tensor from outside that this round has not used before."""
-        known = Known() if self.tape.may_hold else Fleeting()
-        self.tape.known.append(known)
+        known = layout.known
+        if known is None:
+            layout.known = known = Known() if self.tape.may_hold else Fleeting()
+            self.tape.known.append(known)
         where, cell = self.name("N", number), self.name("C", known)
         shape, called = self.name("L", layout), "" if self.tape.may_hold else "()"
         self.lines += [

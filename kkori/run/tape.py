@@ -123,6 +123,7 @@ class Tape(Recording):
         self.counts["rounds"] = self.replayed()
         self.root.clear()
         self.turns.clear()
+        self.doubt()
         self.known, self.may_record = [], False
         self.reset()
         if self in owed:

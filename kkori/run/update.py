@@ -336,14 +336,14 @@ class Update:
         It is one expression of identities: there may be hundreds, and every round asks.
         """
         names: dict[str, Any] = {}
-        parts = []
+        parts, bound = [], []
         for k, (state, name, tensor) in enumerate(self.states):
             names.update({f"s{k}": state, f"n{k}": name, f"t{k}": tensor, f"a{k}": tensor._array})
             parts.append(f"s{k}[n{k}] is t{k} and t{k}._array is a{k}")
         for k, param in enumerate(param for group in self.groups for param in group.members):
             state = self.state.get(param)
             names.update({f"p{k}": param, f"q{k}": state or None})
-            parts.append(f"bound[{self.place_of[id(param)]}] is p{k}")
+            bound.append(f"bound[{self.place_of[id(param)]}] is p{k}")
             parts.append(f"state[p{k}] is q{k}" if state else f"not state.get(p{k})")
         for k, (number, place, array) in enumerate(self.sums):
             names.update({f"d{k}": place, f"b{k}": array})
@@ -353,8 +353,8 @@ class Update:
             parts.append(f"len(l{k}) == {len(group.params)}")
             names.update({f"m{k}_{j}": param for j, param in enumerate(group.params)})
             parts += [f"l{k}[{j}] is m{k}_{j}" for j in range(len(group.params))]
-        self.identities, self.identity_text = names, " and ".join(parts)
-        return eval(identity(self.identity_text), dict(names))
+        self.identities, self.identity_text = names, " and ".join(parts)  # where `bound` is known
+        return eval(identity(" and ".join([*bound, *parts])), dict(names))
 
     # A round.
 

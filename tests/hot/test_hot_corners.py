@@ -489,3 +489,22 @@ def test_a_branch_begins_with_what_was_run_beside_the_round(compare):
         if counts:
             assert (counts["recorded"], counts["side exits"]) == (2, 1), counts
     compare(loop, 48)
+
+
+def test_an_input_is_another_where_a_layer_is_called_in_another_way(compare):
+    """The same events, by the call of a layer or one by one, and each time with an input that was
+    known there before."""
+    def loop(log):
+        net, first, second = nn.Linear(3, 1), torch.randn(8, 3), torch.randn(8, 3) * 5
+        opt = torch.optim.SGD(net.parameters(), lr=0.01)
+        for k in range(120):
+            if 8 <= k < 13 or k > 60 and k % 10 == 0:
+                y = nn.functional.linear(first, net.weight, net.bias)
+            else:
+                y = net(second if k > 20 else first)
+            loss = y.square().mean()
+            loss.backward()
+            opt.step()
+            opt.zero_grad()
+            log(loss)
+    compare(loop, 100)
