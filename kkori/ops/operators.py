@@ -62,7 +62,9 @@ def _subtraction(run: Any) -> Any:
 
 
 def _power(self: Tensor, exponent: Any) -> Any:
-    return _pow(self, exponent) if isinstance(exponent, Tensor) else _pow_scalar(self, exponent)
+    if exponent.__class__ is int or not isinstance(exponent, Tensor):
+        return _pow_scalar(self, exponent)
+    return _pow(self, exponent)
 
 
 def _power_of(self: Tensor, base: Any) -> Any:

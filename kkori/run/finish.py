@@ -189,8 +189,10 @@ class Finish:
 
     def hand_out(self) -> None:
         """Arrays and tails for what is held; the gradients, for whoever asks."""
-        self.add(f"  tape.owes = LEAVES, RESULTS, {len(self.slots)}, UPDATE")
-        self.names["LEAVES"] = self.update.leaf_tensors(self.tape)
+        leaves = "UPDATE.leaf_tensors(tape)"
+        if self.are_parameters(number for number, _ in self.update.leaves):
+            leaves, self.names["LEAVES"] = "LEAVES", self.update.leaf_tensors(self.tape)
+        self.add(f"  tape.owes = {leaves}, RESULTS, {len(self.slots)}, UPDATE")
         self.fulfil()
 
     def fulfil(self) -> None:
@@ -214,12 +216,12 @@ class Finish:
     def tails(self) -> None:
         """The nodes of what is held (see `Tails.hang`), the oldest first."""
         tails = self.update.tails
-        leaves, older = self.leaves_of(tails), "None"
+        older = "None"
         self.add("  number = next_number()")
         for first in dict.fromkeys(tails.first[slot][0] for slot in self.held
                                    if slot in tails.first):
             *_, place = template = tails.templates[first]
-            origin = f"({self.name('TAILS', tails)}, {first}, {leaves}, None)"
+            origin = self.origin(tails, first)
             self.add(f"  node{first} = new({self.name('NODE', template[0])})",
                      f"  node{first}.origin = {origin}", f"  node{first}.older = {older}",
                      f"  node{first}.sequence = number + {self.name('PLACE', place)}")
@@ -235,9 +237,17 @@ class Finish:
                 first, _ = tails.first[entry.view[1]]
                 self.add(f"  result{entry.slots[0]}._origin = node{first}")
 
-    def leaves_of(self, tails: Any) -> str:
-        """The leaves of the round, by their numbers: always the same."""
-        return self.name("LEAVES", tails.of_round(self.tape))
+    def origin(self, tails: Any, first: int) -> str:
+        """What a node is filled from."""
+        if self.are_parameters(tails.leaves):
+            return self.name("ORIGIN", (tails, first, tails.of_round(self.tape), None))
+        known = self.name("TAILS", tails)
+        return f"({known}, {first}, {known}.of_round(tape), None)"
+
+    def are_parameters(self, numbers: Any) -> bool:
+        """Whether these externals are the optimizer's, which `same_optimizer` compares; others
+        may be new ones."""
+        return set(numbers) <= set(self.update.place_of.values())
 
     def begin_next(self) -> None:
         """Count the step; the next round begins."""

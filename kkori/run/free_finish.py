@@ -81,9 +81,10 @@ class FreeFinish(Finish):
                         f"old{k} is not None and (old{k}.__class__ is not Tensor or "
                         f"old{k}._requires_grad)")
 
-    def leaves_of(self, tails: Any) -> str:
-        """The leaves of the round, by their numbers: nothing is kept alive for the next one."""
-        return f"{{{', '.join(f'{number}: bound[{number}]' for number in tails.leaves)}}}"
+    def origin(self, tails: Any, first: int) -> str:
+        """What a node is filled from: no leaf is kept alive for the next round."""
+        leaves = ", ".join(f"{number}: bound[{number}]" for number in tails.leaves)
+        return f"({self.name('TAILS', tails)}, {first}, {{{leaves}}}, None)"
 
     def compute(self) -> None:
         """From here on nothing comes between."""

@@ -508,3 +508,35 @@ def test_an_input_is_another_where_a_layer_is_called_in_another_way(compare):
             opt.zero_grad()
             log(loss)
     compare(loop, 100)
+
+
+def test_inputs_that_want_gradients_are_replaced(compare):
+    """Rounds that end alike again and again, with other leaves from time to time."""
+    def loop(log):
+        net = nn.Linear(3, 1)
+        opt = torch.optim.SGD(net.parameters(), lr=0.01)
+        inputs = [torch.randn(8, 3, requires_grad=True) for _ in range(4)]
+        for k in range(160):
+            x = inputs[k // 40]
+            loss = net(x).square().mean()
+            opt.zero_grad()
+            x.grad = None
+            loss.backward()
+            opt.step()
+            if k % 40 > 36:
+                log(loss, [one.grad for one in inputs])
+            if k % 40 == 36:
+                log([node.variable is x for node in leaves_of(loss.grad_fn)
+                     if node.variable.shape == x.shape])
+    compare(loop, 120)
+
+
+def leaves_of(node):
+    found, stack = [], [node]
+    while stack:
+        node = stack.pop()
+        if hasattr(node, "variable"):
+            found.append(node)
+        elif node is not None:
+            stack += [one for one, _ in node.next_functions]
+    return found
