@@ -81,10 +81,10 @@ def run(loop, on):
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch):
     """The loops of tests are short and odd: rounds are compiled the first time they come again,
-    and more is recorded than pays."""
+    more is recorded than pays, and loops of earlier tests that end only now change nothing."""
     loops._state["caution"] = 1
     for name, value in {"MATCHES_BEFORE_COMPILING": (1, 1), "PATIENCE": 60,
-                        "RECORDINGS": 12}.items():
+                        "RECORDINGS": 12, "MOST_CAUTION": 1}.items():
         monkeypatch.setattr(loops, name, value)
     monkeypatch.setattr(update, "ROUNDS_BEFORE_FINISH", 3)
     monkeypatch.setattr(update, "PATIENCE_OF_BRANCHES", 1)

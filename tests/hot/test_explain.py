@@ -251,6 +251,7 @@ def test_counts_of_the_compiler():
 
 def test_a_loop_behind_a_short_one_is_watched_a_little_later(monkeypatch):
     monkeypatch.setattr(loops, "PATIENCE", 5)  # as programs have it
+    monkeypatch.setattr(loops, "MOST_CAUTION", 8)
     train(8)
     gc.collect()
     assert loops._state["caution"] == 2
