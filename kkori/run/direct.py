@@ -139,15 +139,11 @@ class CallEnd(Finish):
     """The end of a call whose operations have been matched: ``finish(tape)``, True or None."""
 
     def __init__(self, tape: Any, held: Any, runner: Any) -> None:
-        self.tape, self.runner, self.update = tape, runner, None
-        self.slots, _, views = held
-        self.views = [entry for entry, _ in views]
-        self.shown = {entry.view[1] for entry in self.views}
-        self.held = sorted([*self.slots, *[entry.slots[0] for entry in self.views]])
+        self.update = None
+        self.hand(tape, held, runner)
         self.lines = ["def finish(tape):", " made = tape.made"]
         self.names = {**names_of(runner), **counted(), "new": object.__new__, "len": len,
-                      "Storage": Storage, "ROOT": tape.root,
-                      "EMPTY": [None] * tape.most_externals}
+                      "Storage": Storage, "ROOT": tape.root}
 
     def inputs(self, entry: Any) -> None:
         """Arrays of what is the model's are known by their addresses; others are new."""
@@ -165,21 +161,14 @@ class CallEnd(Finish):
 
     def end(self) -> None:
         """Hand out what is held, and hold nothing."""
-        for number, slot in enumerate(self.slots):
-            self.add(f" result{slot}._array = RESULTS[{number}]")
-        for entry in self.views:
-            slot, base = entry.slots[0], f"result{entry.view[1]}"
-            view = f"{base}._array.reshape({self.name('SHAPE', entry.promises[0].shape)})"
-            self.add(f" result{slot}._array = {view}",
-                     f" result{slot}._storage = {base}._storage = Storage({base}._array)")
+        self.arrays(" ")
         for known in self.tape.passing:
             name = self.name("KNOWN", known)
             self.add(f" {name}.tensor = {name}.array = ROOT")
         if self.runner.is_large:
             self.add(f" {self.name('FORGET', forget_memory)}(RUNNER)")
-        self.add(" tape.bound = EMPTY[:]", " tape.due = False", " tape.first = None",
-                 f" {' = '.join(f'made[{slot}]' for slot in self.given)} = None",
-                 " tape.here = ROOT", " return True")
+        self.to_root(" ")
+        self.add(" return True")
 
 
 def point_at(runner: Any, number: int, array: Any) -> None:

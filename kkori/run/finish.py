@@ -89,13 +89,8 @@ class Finish:
     """The lines of the function, and the globals they refer to."""
 
     def __init__(self, tape: Any, update: Any, held: Any, runner: Any) -> None:
-        self.tape, self.update, self.runner = tape, update, runner
-        self.slots, _, views = held
-        self.views = [entry for entry, _ in views]
-        self.shown = {entry.view[1] for entry in self.views}
-        self.kinds = {slot: kind for entry in tape.here.path()
-                      for slot, kind in zip(entry.slots, entry.promises, strict=True)}
-        self.held = sorted([*self.slots, *[entry.slots[0] for entry in self.views]])
+        self.update = update
+        self.hand(tape, held, runner)
         self.lines = ["def finish(tape, optimizer):", " made = tape.made"]
         self.names: dict[str, Any] = {
             "new": _new, "getrefcount": getrefcount, "next_number": _next_number, "len": len,
@@ -103,6 +98,16 @@ class Finish:
             "RUNNER": runner, "RESULTS": runner.results, "CALL": runner.call,
             "WORDS": runner.words, "SLOTS": self.slots, "VIEWS": self.views,
             **counted()}
+
+    def hand(self, tape: Any, held: Any, runner: Any) -> None:
+        """What is held of the round that `runner` computes."""
+        self.tape, self.runner = tape, runner
+        self.slots, _, views = held
+        self.views = [entry for entry, _ in views]
+        self.shown = {entry.view[1] for entry in self.views}
+        self.kinds = {slot: kind for entry in tape.here.path()
+                      for slot, kind in zip(entry.slots, entry.promises, strict=True)}
+        self.held = sorted([*self.slots, *[entry.slots[0] for entry in self.views]])
 
     def name(self, stem: str, value: Any) -> str:
         """A global for `value`."""
@@ -197,21 +202,34 @@ class Finish:
 
     def fulfil(self) -> None:
         """Arrays and tails for what is held."""
-        for number, slot in enumerate(self.slots):
-            self.add(f"  result{slot}._array = RESULTS[{number}]")
-            if slot in self.shown or self.kinds[slot].version:
-                self.add(f"  result{slot}._storage = Storage(result{slot}._array)")
-            if self.kinds[slot].version:
-                self.add(f"  result{slot}._storage.version = {self.kinds[slot].version}")
-        for entry in self.views:
-            slot, base = entry.slots[0], f"result{entry.view[1]}"
-            view = f"{base}._array.reshape({self.name('SHAPE', entry.promises[0].shape)})"
-            self.add(f"  result{slot}._array = {view}",
-                     f"  result{slot}._storage = {base}._storage")
+        self.arrays("  ")
         if any(slot in self.update.tails.first for slot in self.held):
             self.tails()
         if self.update.trace.written:
             self.add(f"  {self.name('GIVE_BACK', give_back)}(tape)")
+
+    def arrays(self, indent: str) -> None:
+        """Arrays, and storages where they are shared or have been written to."""
+        lines = []
+        for number, slot in enumerate(self.slots):
+            lines.append(f"result{slot}._array = RESULTS[{number}]")
+            if slot in self.shown or self.kinds[slot].version:
+                lines.append(f"result{slot}._storage = Storage(result{slot}._array)")
+            if self.kinds[slot].version:
+                lines.append(f"result{slot}._storage.version = {self.kinds[slot].version}")
+        for entry in self.views:
+            slot, base = entry.slots[0], f"result{entry.view[1]}"
+            view = f"{base}._array.reshape({self.name('SHAPE', entry.promises[0].shape)})"
+            lines += [f"result{slot}._array = {view}", f"result{slot}._storage = {base}._storage"]
+        self.add(*[indent + line for line in lines])
+
+    def to_root(self, indent: str) -> None:
+        """The round is over. Where it stands comes first, so an interrupt finds it true; more
+        tensors may come from outside by now than when this was written."""
+        forget = "".join(f"made[{slot}] = " for slot in self.given)
+        self.add(*[indent + line for line in (
+            "tape.here = ROOT", "tape.bound = [None] * tape.most_externals", "tape.due = False",
+            f"tape.first = {forget}None")])
 
     def tails(self) -> None:
         """The nodes of what is held (see `Tails.hang`), the oldest first."""
@@ -262,10 +280,8 @@ class Finish:
                 self.add(f"  {held}['_grad'].shared_storage().version += 1")
         else:
             self.add("  UPDATE.counted(numbers)")
-        forget = "".join(f"made[{slot}] = " for slot in self.given)
-        self.add("  tape.here = ROOT", "  tape.bound = [None] * tape.most_externals",
-                 "  tape.due = False", f"  tape.first = {forget}None",
-                 "  if tape.next is not None: tape.next(tape)", " except BaseException:",
+        self.to_root("  ")
+        self.add("  if tape.next is not None: tape.next(tape)", " except BaseException:",
                  "  UPDATE.finish_later(tape, RUNNER, before, numbers, SLOTS, VIEWS)", "  raise",
                  " return True")
 

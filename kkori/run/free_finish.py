@@ -108,10 +108,9 @@ class FreeFinish(Finish):
 
     def begin_next(self) -> None:
         """The next round begins."""
-        forget = "".join(f"made[{slot}] = " for slot in self.given)
-        self.add("  tape.here = ROOT", "  tape.counts['rounds'] += 1", "  tape.idle = 1",
-                 "  tape.bound = [None] * tape.most_externals", "  tape.on = SWITCH.on",
-                 f"  tape.first = {forget}None", " return True")
+        self.to_root("  ")
+        self.add("  tape.counts['rounds'] += 1", "  tape.idle = 1", "  tape.on = SWITCH.on",
+                 " return True")
 
 
 def forget(runner: Any) -> None:

@@ -626,3 +626,22 @@ def test_what_numpy_computes_anyway_is_left_alone(compare):
     caller = switch.callers[id(net)]
     assert caller.left > 1000
     assert caller.tape.replayed() == 0
+
+
+def test_views_of_one_result_share_its_storage():
+    class Shown(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(4, 4)
+
+        def forward(self, x):
+            h = self.layer(x).tanh()
+            return h.view(-1), h.view(2, 6), h
+
+    net, x = Shown(), torch.randn(3, 4)
+    with torch.no_grad():
+        for _ in range(60):
+            one, other, whole = net(x)
+            one.add_(1)
+            assert one._storage is other._storage is whole._storage
+            assert (one._version, other._version, whole._version) == (1, 1, 1)
