@@ -108,7 +108,7 @@ class FreeTape(Tape):
 
     def rebind(self, tensor: Tensor, new: Tensor) -> bool:
         """Whether ``tensor.data = new`` has been done, or will be."""
-        return (by_hand.record if self.recording else by_hand.expect)(self, tensor, new)
+        return by_hand.rebind(self, tensor, new)
 
     def backward(self, run: Any, roots: Any, grads: Any, keep: bool, create: bool,
                  inputs: Any) -> None:

@@ -26,8 +26,9 @@ from kkori.run.entry import ALIAS, SLOT, Entry, Unrecordable, alike
 from kkori.run.guards import Guard
 from kkori.tensor import Tensor
 
-__all__ = ["Written", "alone", "apart_from_others", "expect", "follow", "give_back", "guard",
-           "in_guard", "number_of", "promise_in_guard", "record", "redo", "take_back", "tally"]
+__all__ = ["alone", "apart_from_others", "expect", "give_back", "guard",
+           "in_guard", "opening", "promise_in_guard", "record", "redo", "take_back", "tally",
+           "written_of"]
 
 ndarray = np.ndarray
 
@@ -39,12 +40,22 @@ class WRITE:
     redo = staticmethod(overwrite)
 
     @staticmethod
+    def fits(tape: Any, tensor: Tensor, result: Tensor) -> bool:
+        """Whether results of one type and shape are written."""
+        one, other = tensor._array, result._array
+        return bool(one.shape == other.shape and one.dtype == other.dtype) and (
+            tape.recorded(other) is not None and not tape.left_out.comes_before(tensor))
+
+    @staticmethod
+    def check(entry: Entry, number: int, tensor: Tensor, result: Tensor) -> None:
+        """Unrecordable where a tensor from outside would get a tail."""
+        if number >= 0 and switch.on and (tensor._requires_grad or result._requires_grad):
+            raise Unrecordable("a write in place")
+
+    @staticmethod
     def guard(entry: Entry, tape: Any) -> Any:
         """``go(tape, tensor, result)``: True, and the write is promised, or None."""
-        found = Guard(tape, "def go(tape, a0, a1):")
-        found.check(f"tape.on is not {entry.mode}")
-        found.arguments(entry.patterns, entry.layouts, entry.externals - len(entry.layouts))
-        in_guard(found, entry)
+        found = opening(entry, tape)
         if renamed.is_of_result(entry):
             return renamed.guard(found, entry)
         found.otherwise()
@@ -91,20 +102,17 @@ _alone = {"owner": 1000, "storage": 1000}  # what CPython counts where nobody el
 
 # While recording.
 
-def record(tape: Any, tensor: Tensor, result: Tensor) -> bool:
+def record(tape: Any, tensor: Tensor, result: Tensor, row: Any = WRITE) -> bool:
     """Write now, and remember it; False, with nothing done, where that is no event."""
-    if tape.broken or tape.inside is not None or not fits(tensor, result):
-        return False
-    if tape.recorded(result._array) is None or tape.left_out.comes_before(tensor):
+    if tape.broken or tape.inside is not None or not row.fits(tape, tensor, result):
         return False
     entry = Entry("write", tape.at)
-    entry.row, entry.mode = WRITE, switch.on
+    entry.row, entry.mode = row, switch.on
     tape.added = []
     try:
         entry.patterns = [tape.pattern(entry, tensor), tape.pattern(entry, result)]
         number = number_of(tape, entry, tensor)
-        if number >= 0 and switch.on and (tensor._requires_grad or result._requires_grad):
-            raise Unrecordable("a write in place")  # it gets a tail
+        row.check(entry, number, tensor, result)
     except Unrecordable:
         for key in tape.added:
             del tape.external_of[key]
@@ -113,18 +121,12 @@ def record(tape: Any, tensor: Tensor, result: Tensor) -> bool:
         if number < 0:
             renamed.write(tape, tensor, result)
         else:
-            tape.now(overwrite, (tensor, result))
+            tape.now(row.redo, (tensor, result))
         follow(tape, entry, number, leaf_of(entry, tensor))
     except BaseException:
         tape.give_up("interrupted")
         raise
     return True
-
-
-def fits(tensor: Tensor, result: Tensor) -> bool:
-    """Whether numbers of one type and shape are written."""
-    one, other = tensor._array, result._array
-    return bool(one.shape == other.shape and one.dtype == other.dtype)
 
 
 def number_of(tape: Any, entry: Entry, tensor: Tensor) -> int:
@@ -167,10 +169,10 @@ def follow(tape: Any, entry: Entry, number: int, tensor: Tensor) -> None:
 
 # In replay.
 
-def expect(tape: Any, tensor: Tensor, result: Tensor) -> bool:
+def expect(tape: Any, tensor: Tensor, result: Tensor, row: Any = WRITE) -> bool:
     """Whether the tree expects this write here: then it is promised."""
     for entry in tape.here.ops:
-        if entry.row is WRITE and entry.go(tape, tensor, result):
+        if entry.row is row and entry.go(tape, tensor, result):
             return True
     return False
 
@@ -178,6 +180,15 @@ def expect(tape: Any, tensor: Tensor, result: Tensor) -> bool:
 def guard(entry: Entry, tape: Any) -> Any:
     """The function that recognises a write, and promises it."""
     return entry.row.guard(entry, tape)
+
+
+def opening(entry: Entry, tape: Any) -> Guard:
+    """The comparisons with which ``go(tape, a0, a1)`` of a write begins."""
+    found = Guard(tape, "def go(tape, a0, a1):")
+    found.check(f"tape.on is not {entry.mode}")
+    found.arguments(entry.patterns, entry.layouts, entry.externals - len(entry.layouts))
+    in_guard(found, entry)
+    return found
 
 
 def in_guard(found: Guard, entry: Entry) -> None:
@@ -210,12 +221,18 @@ def has_one_name(tape: Any, number: int, kind: Any) -> bool:
 def promise(tape: Any, number: int, kind: Any, tensor: Tensor) -> None:
     """Until the end of the round `tensor` holds a promise."""
     storage = tensor.shared_storage()
-    written = tape.written.get(number)
-    if written is None:
-        tape.written[number] = written = Written(tensor)
+    written = written_of(tape, number, tensor)
     tensor._array = promised(kind, tape)
     written.times += storage is written.storage
     storage.version += 1
+
+
+def written_of(tape: Any, number: int, tensor: Tensor) -> Written:
+    """What is known of the external with this number, that is written to."""
+    written: Written | None = tape.written.get(number)
+    if written is None:
+        tape.written[number] = written = Written(tensor)
+    return written
 
 
 def give_back(tape: Any) -> None:
