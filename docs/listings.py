@@ -59,7 +59,7 @@ def watched() -> Iterator[dict[str, str]]:
     """Recording as a new program finds it, and the texts of functions that are written for it."""
     found: dict[str, str] = {}
     names = ["call"]
-    operation, code_of = guards.operation, guards.code_of
+    operation, code_of, closed = guards.operation, guards.code_of, guards.closed
     kinds = record.GUARDS
 
     def guard(entry: Any, tape: Any) -> Any:
@@ -69,21 +69,25 @@ def watched() -> Iterator[dict[str, str]]:
         finally:
             names.pop()
 
-    def note(text: str) -> Any:
-        name = next((name for start, name in STARTS.items() if start in text), names[-1])
-        found[name] = text
-        return code_of(text)
+    def note(text: str) -> str:
+        found[next((name for start, name in STARTS.items() if start in text), names[-1])] = text
+        return text
+
+    def noted_guard(lines: list[str], names: dict[str, Any]) -> Any:
+        note("\n".join(lines))
+        return closed(lines, names)
 
     before, tape, caution = hot.enabled(), switch.tape, loops._state["caution"]
     loops._state["caution"] = 1
     hot.set_enabled(True)
     record.GUARDS = {**kinds, "op": guard}
-    guards.code_of = finish.code_of = note  # type: ignore[assignment]
+    guards.closed = noted_guard
+    finish.code_of = lambda text: code_of(note(text))  # type: ignore[assignment]
     try:
         yield found
     finally:
         record.GUARDS = kinds
-        guards.code_of = finish.code_of = code_of
+        guards.closed, finish.code_of = closed, code_of
         hot.set_enabled(before)
         switch.tape, loops._state["caution"] = tape, caution
 

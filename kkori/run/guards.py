@@ -2,14 +2,17 @@
 
 Matching has to cost less than computing, so each event gets a small function of its own, put
 together from the lines below: one comparison an argument, then the promised tensors. What is
-compared with comes from the function's globals, so that events of the same form share one text,
-and one compiled code object. All of it is pure checking: where the program does something else
-the function returns None, and nothing has happened.
+compared with is in the function's closure, so that events of the same form share one text, and
+one compiled code object (globals would differ, and CPython looks up afresh what differs). All of
+it is pure checking: where the program does something else the function returns None, and nothing
+has happened.
 """
 
 from __future__ import annotations
 
+import builtins
 from functools import lru_cache
+from types import CellType, CodeType, FunctionType
 from typing import Any
 
 from kkori.autograd.engine import inspect_results
@@ -35,13 +38,13 @@ from kkori.run.numbers import is_number
 from kkori.run.sums import owed_slots
 from kkori.tensor import Tensor, wrap
 
-__all__ = ["Guard", "admit", "ending", "following", "later", "operation"]
+__all__ = ["Guard", "admit", "closed", "ending", "following", "later", "operation"]
 
 _new = object.__new__
 
 
 class Guard:
-    """The lines of a matching function, and the globals they refer to."""
+    """The lines of a matching function, and the names they refer to."""
 
     def __init__(self, tape: Any, head: str) -> None:
         self.tape = tape
@@ -49,7 +52,7 @@ class Guard:
         self.names: dict[str, Any] = {"Tensor": Tensor, "new": _new, "admit": admit}
 
     def name(self, stem: str, value: Any) -> str:
-        """A global for `value`."""
+        """A name for `value`."""
         found = f"{stem}{len(self.names)}"
         self.names[found] = value
         return found
@@ -156,11 +159,27 @@ class Guard:
         if end is not None:
             self.lines.append(f" tape.here = {self.name('E', end)}")
         self.lines.append(f" return {result}")
-        exec(code_of("\n".join(self.lines)), self.names)
-        return self.names.pop("go")  # it would hold itself
+        return closed(self.lines, self.names)
 
 
 GUARD = "<guard of a recorded round>"
+_globals = {"__builtins__": builtins}
+
+
+def closed(lines: list[str], names: dict[str, Any]) -> Any:
+    """The function that `lines` define, with `names` in its closure."""
+    code = inner_code("\n ".join(lines), tuple(names))
+    cells = tuple([CellType(names[name]) for name in code.co_freevars])
+    return FunctionType(code, _globals, code.co_name, None, cells)
+
+
+@lru_cache(maxsize=1024)
+def inner_code(text: str, names: tuple[str, ...]) -> Any:
+    """The code object of the function that `text` defines where there are `names`."""
+    code = compile(f"def within({', '.join(names)}):\n {text}", GUARD, "exec")
+    for _ in range(2):
+        code = next(one for one in code.co_consts if isinstance(one, CodeType))
+    return code
 
 
 @lru_cache(maxsize=1024)
