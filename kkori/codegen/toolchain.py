@@ -16,9 +16,10 @@ import os
 import struct
 import sys
 import threading
+from importlib.util import find_spec
 from typing import Any
 
-__all__ = ["MissingToolchain", "available", "binding", "rest", "version"]
+__all__ = ["MissingToolchain", "available", "binding", "installed", "rest", "version"]
 
 OLDEST = 19  # LLVM's release that learned to write vector constants as `splat (...)`
 MADV_DONTNEED = 4
@@ -69,6 +70,11 @@ def available() -> bool:
     except MissingToolchain:
         return False
     return True
+
+
+def installed() -> bool:
+    """Whether llvmlite is there; nothing is loaded for that, so it may still be too old."""
+    return _loaded is not None or find_spec("llvmlite") is not None
 
 
 def rest() -> None:

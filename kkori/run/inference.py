@@ -53,7 +53,7 @@ def call(caller: Caller, module: Any, args: tuple[Any, ...], options: dict[str, 
     tape = caller.tape
     if tape is None:
         from kkori.codegen import toolchain
-        if not toolchain.available():
+        if not toolchain.installed():
             caller.left = NEVER
             return inside(outer, module, args, options)
         tape = caller.tape = CallTape(type(module).__name__)

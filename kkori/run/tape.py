@@ -213,12 +213,19 @@ class Tape(Recording):
                 return None
         if not promised:
             return args
+        if self.only_shows():
+            return None
         if not apart(row, args) or self.may_record and numbers.has_other(self, row, args):
             return None
         here = self.here
         found = [wrap(arg._array.peek()) if isinstance(arg, Tensor) and isinstance(
             arg._array, Promise) else arg for arg in args]
         return found if here is self.here else None
+
+    def only_shows(self) -> bool:
+        """Whether nothing has been promised so far but views of what was there: to leave such a
+        round costs less than a look at it."""
+        return all(entry.view is not None for entry in self.here.path())
 
     def now(self, call: Any, args: Any) -> Any:
         """Run something of which the tape does not know."""

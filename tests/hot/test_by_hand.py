@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import run
+from twice import run
 
 import kkori as torch
 from kkori import nn
