@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kkori.autograd.graph import Node, edge_of
+from kkori.autograd.graph import Node, edge_of, node_of
 from kkori.autograd.mode import no_grad, switch
 from kkori.core import errors
 from kkori.core.promise import settle
@@ -70,7 +70,12 @@ def is_expandable(shape: Any, wanted: Any) -> bool:
 class _FunctionNode(Node):
     """The node of a user's operation; its `apply` calls the user's `backward`."""
 
-    __slots__ = ("context", "function", "outputs")
+    __slots__ = ("context", "function", "tensors")
+
+    @property
+    def next_functions(self) -> tuple[Any, ...]:
+        """The nodes its gradients flow to: one entry a tensor among the arguments."""
+        return tuple((node_of(self.edges[place]), self.numbers[place]) for place in self.tensors)
 
     def apply(self, g: Any) -> Any:
         given = g if isinstance(g, list) else [g]
@@ -214,6 +219,7 @@ def _follow(cls: Any, context: FunctionCtx, args: Any, found: Any) -> Any:
     node = cls._node_class(edges, numbers, shapes[0] if single else shapes,
                            kinds[0] if single else kinds)
     node.context, node.function = context, cls
+    node.tensors = [place for place, arg in enumerate(args) if isinstance(arg, Tensor)]
     context._node = node
     constant = {id(tensor) for tensor in context._constant}
     for number, (part, given) in enumerate(zip(tensors, outputs, strict=True)):

@@ -65,8 +65,9 @@ class Node:
     @property
     def next_functions(self) -> tuple[Any, ...]:
         """The nodes its gradients flow to, each with the number of the output they belong to."""
-        tensors = zip(self.edges, self.numbers, strict=False)
-        return tuple((node_of(edge), number) for edge, number in tensors)
+        row, edges, numbers = self.row, self.edges, self.numbers
+        return tuple((node_of(edges[place]), numbers[place])
+                     for place in row.followed or range(len(row.args), len(edges)))
 
     def register_hook(self, hook: Any) -> Any:
         """Call ``hook(grad_inputs, grad_outputs)`` after this node has run."""

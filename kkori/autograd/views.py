@@ -132,6 +132,7 @@ def _tie_view(tensor: Tensor) -> None:
 
 class _CopySlicesRow:
     keeps_values = False
+    args = followed = ()
 
 
 class CopySlices(Node):
@@ -147,6 +148,9 @@ class CopySlices(Node):
         self.row = _CopySlicesRow
         self.geometry = geometry(view)
         self.base_strides, self.view_kind = base.stride(), view._array.dtype.kind
+
+    def name(self) -> str:
+        return "torch::autograd::CopySlices"
 
     def apply(self, g: Any) -> Any:
         shape, strides, offset = self.geometry

@@ -43,11 +43,10 @@ def fused_rule(product: Any) -> Any:
 
 def fused_row(name: str, product: Any, for_one: Any, for_two: Any) -> Callable[..., Tensor]:
     """A row of this kind; `for_one` and `for_two` give the gradients of the product."""
-    def gradient(g: Tensor, needs: Any, one: Tensor, two: Tensor, beta: Any, alpha: Any) -> Any:
-        return [scaled(g, beta) if needs[0] else None,
-                scaled(for_one(g, one, two), alpha) if needs[1] else None,
-                scaled(for_two(g, one, two), alpha) if needs[2] else None, None, None]
-    return op(name, fused_rule(product), gradient)
+    return op(name, fused_rule(product), grad={
+        "input": lambda g, beta: scaled(g, beta),
+        "one": lambda g, one, two, alpha: scaled(for_one(g, one, two), alpha),
+        "two": lambda g, one, two, alpha: scaled(for_two(g, one, two), alpha)})
 
 
 def batches(g: Tensor, one: Tensor) -> Tensor:

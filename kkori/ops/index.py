@@ -70,19 +70,15 @@ def add_rows(found: Any, indices: Any, g: Any) -> None:
     np.add.at(found.reshape(-1), places.reshape(-1), g.reshape(-1))
 
 
-def index_gradient(g: Tensor, input_shape: Any, places: Any, indices: Any) -> Any:
-    back = _index_back(g, input_shape, places, *indices)
-    return [back, None, *(None for _ in indices)]
-
-
-_index = op("index", index_array, lambda g, input_shape, places, rest: index_gradient(
-    g, input_shape, places, rest))
-_index_back = op("index_backward", index_back_array, lambda g, places, rest: [
-    _index(g, places, *rest), None, None, *(None for _ in rest)])
+_index = op("index", index_array, grad={
+    "input": lambda g, input_shape, places, rest: _index_back(g, input_shape, places, *rest)})
+_index_back = op("index_backward", index_back_array, grad={
+    "g": lambda g, places, rest: _index(g, places, *rest)})
 _index_put = op("index_put", lambda input, values, accumulate, places, *indices: index_put_array(
-    input.copy(), values, accumulate, places, indices),
-    lambda g, values_shape, accumulate, places, rest: index_put_gradient(
-        g, values_shape, accumulate, places, rest))
+    input.copy(), values, accumulate, places, indices), grad={
+        "input": lambda g, accumulate, places, rest: g if accumulate else _index_put(
+            g, g.new_zeros(()), False, places, *rest),
+        "values": lambda g, places, rest: _index(g, places, *rest)})
 
 
 def index_put_array(found: Any, values: Any, accumulate: Any, places: Any, indices: Any) -> Any:
@@ -93,15 +89,6 @@ def index_put_array(found: Any, values: Any, accumulate: Any, places: Any, indic
     else:
         found[where] = values
     return found
-
-
-def index_put_gradient(g: Tensor, values_shape: Any, accumulate: bool, places: Any,
-                       indices: Any) -> Any:
-    picked = _index(g, places, *indices)
-    kept = g
-    if not accumulate:
-        kept = _index_put(g, g.new_zeros(()), False, places, *indices)
-    return [kept, picked, None, None, *(None for _ in indices)]
 
 
 # Reading.

@@ -258,12 +258,10 @@ def put_array(input: Any, index: Any, source: Any, accumulate: Any) -> Any:
     return flat.reshape(input.shape)
 
 
-def put_gradient(g: Tensor, index: Tensor, source_shape: Any, accumulate: bool) -> Any:
-    kept = g if accumulate else _put(g, index, g.new_zeros(index.shape), False)
-    return [kept, None, _take(g, index).reshape(source_shape), None]
-
-
-_put = op("put", put_array, put_gradient)
+_put = op("put", put_array, grad={
+    "input": lambda g, index, accumulate: g if accumulate else _put(
+        g, index, g.new_zeros(index.shape), False),
+    "source": lambda g, index, source_shape: _take(g, index).reshape(source_shape)})
 
 
 def check_flat(name: str, input: Tensor, index: Tensor) -> None:

@@ -268,7 +268,7 @@ def ldl_solve_gradient(g: Tensor) -> Any:
 ldl_row = factored("linalg_ldl_factor", lambda input, hermitian: factors.ldl(input, hermitian),
                    {"input": ldl_gradient}, outputs=("LD", "pivots", "info"))
 ldl_solve_row = factored("linalg_ldl_solve", lambda LD, pivots, other, hermitian: factors.ldl_solve(
-    LD, pivots, other, hermitian), ldl_solve_gradient)
+    LD, pivots, other, hermitian), {"LD": ldl_solve_gradient, "other": ldl_solve_gradient})
 
 
 # QR.

@@ -110,8 +110,8 @@ def standardize_gradient(gs: Any, input: Tensor, weight: Any, bias_shape: Any, m
 
 def standardizing(name: str, node: str) -> Callable[..., Any]:
     """The rule under the name of one of PyTorch's functions."""
-    return direct(name, standardize_array, standardize_gradient, outputs=("out", "mean", "var"),
-                  node=node)
+    return direct(name, standardize_array, {("input", "weight", "bias"): standardize_gradient},
+                  outputs=("out", "mean", "var"), node=node)
 
 
 _batch_norm = standardizing("native_batch_norm", "NativeBatchNormBackward0")
@@ -341,8 +341,8 @@ def rms_gradient(gs: Any, input: Tensor, weight: Any, rate: Any, axes: Any, eps:
     return [found, None if weight is None else g * hat, None, None]
 
 
-_rms_norm = direct("fused_rms_norm", rms_array, rms_gradient, outputs=("out", "rate"),
-                   node="FusedRmsNormBackward0")
+_rms_norm = direct("fused_rms_norm", rms_array, {("input", "weight"): rms_gradient},
+                   outputs=("out", "rate"), node="FusedRmsNormBackward0")
 
 
 @public(method=False, out=False)

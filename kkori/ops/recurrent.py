@@ -50,7 +50,8 @@ def lstm_gradient(gs: Any, part: Any, hidden_part: Any, cell: Any,
     return found, found, total * keep
 
 
-lstm_gates = op("lstm_gates", lstm_array, lstm_gradient, outputs=("output", "following"))
+lstm_gates = op("lstm_gates", lstm_array, {("part", "hidden_part", "cell"): lstm_gradient},
+                outputs=("output", "following"))
 
 
 def gru_array(part: Any, hidden_part: Any, hidden: Any) -> Any:
@@ -78,4 +79,4 @@ def gru_gradient(g: Any, part: Any, hidden_part: Any, hidden: Any) -> tuple[Any,
             g_hidden)
 
 
-gru_gates = op("gru_gates", gru_array, gru_gradient)
+gru_gates = op("gru_gates", gru_array, {("part", "hidden_part", "hidden"): gru_gradient})

@@ -295,14 +295,17 @@ def scatter_reduce_array(input: Any, dim: Any, index: Any, src: Any, reduce: Any
     return flat.reshape(input.shape)
 
 
-def reduce_gradient(g: Tensor, needs: Any, input: Tensor, dim: int, index: Tensor, src: Tensor,
-                    reduce: str, include_self: bool, out: Tensor) -> Any:
-    rule = {"sum": sum_parts, "mean": mean_parts, "prod": product_parts}.get(
-        reduce, extreme_parts)
-    kept, given = rule(g, input, dim, index, src, reduce, include_self, out)
-    if not include_self:
-        kept = _scatter(kept, dim, index, 0)
-    return [kept if needs[0] else None, None, None, given if needs[3] else None, None, None]
+def kept_gradient(g: Tensor, input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str,
+                  include_self: bool, out: Tensor) -> Tensor:
+    """The gradient of what was there before."""
+    kept, _ = PARTS[reduce](g, input, dim, index, src, reduce, include_self, out)
+    return kept if include_self else _scatter(kept, dim, index, 0)
+
+
+def given_gradient(g: Tensor, input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str,
+                   include_self: bool, out: Tensor) -> Tensor:
+    """The gradient of what was combined into it."""
+    return PARTS[reduce](g, input, dim, index, src, reduce, include_self, out)[1]
 
 
 def sum_parts(g: Tensor, input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str,
@@ -342,5 +345,8 @@ def extreme_parts(g: Tensor, input: Tensor, dim: int, index: Tensor, src: Tensor
     return mine * share, theirs * _gather(share, dim, index)
 
 
-_scatter_reduce = op("scatter_reduce", scatter_reduce_array, reduce_gradient)
+PARTS = {"sum": sum_parts, "mean": mean_parts, "prod": product_parts, "amax": extreme_parts,
+         "amin": extreme_parts}
+_scatter_reduce = op("scatter_reduce", scatter_reduce_array, grad={
+    "input": kept_gradient, "src": given_gradient})
 __all__ = ["gather", "scatter", "scatter_add", "scatter_reduce", "take_along_dim"]

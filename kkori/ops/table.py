@@ -40,7 +40,7 @@ class Op:
 
     __slots__ = ("name", "kind", "array", "args", "outputs", "view", "node_type", "node_name",
                  "differentiable", "plan", "saves", "rules", "joint", "joint_picks",
-                 "keeps_values")
+                 "followed", "keeps_values")
 
     def __init__(self, name: str, kind: str, array: Rule, args: Sequence[str], grad: Any,
                  outputs: Sequence[str], view: Any, node: str | None) -> None:
@@ -55,16 +55,24 @@ class Op:
         self.rules: list[tuple[Rule | None, list[int]]] = []
         self.joint: Rule | None = None
         self.joint_picks: list[int] = []
-        if callable(grad):
-            self.joint, self.joint_picks = grad, self._picks(grad)
-        elif grad is not None:
-            self._per_argument(grad)
+        self.followed: Sequence[int] = ()  # arguments with gradients; none: all that have no names
+        if grad is not None:
+            self._differentiate(grad if isinstance(grad, dict) else {(): grad})
         # `plan`, and with each item the arguments whose rules ask for it (all of them: empty).
         self.saves = [(what, position, tuple(
             i for i, (_, picks) in enumerate(self.rules) if place in picks))
             for place, (what, position) in enumerate(self.plan)]
         self.keeps_values = any(what in (VALUE, OUTPUT) for what, _ in self.plan)
         TABLE[name] = self
+
+    def _differentiate(self, grad: dict[Any, Rule]) -> None:
+        """Take gradient rules: one an argument, or one for several, which are its key."""
+        joint = next((key for key in grad if key.__class__ is tuple), None)
+        if joint is not None:
+            self.joint, self.joint_picks = grad[joint], self._picks(grad[joint])
+        else:
+            self._per_argument(grad)
+        self.followed = [place for place, arg in enumerate(self.args) if arg in (joint or grad)]
 
     def _per_argument(self, grad: dict[str, Rule]) -> None:
         unknown = set(grad) - set(self.args)
