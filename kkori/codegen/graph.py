@@ -111,6 +111,7 @@ class Graph:
 
     def reduce(self, name: str, operand: Value, axes: Sequence[int]) -> Value:
         """Along axes of length 1 there is nothing to do but to drop them."""
+        assert all(0 <= axis < len(operand.shape) for axis in axes), axes
         real = tuple(axis for axis in axes if operand.shape[axis] != 1)
         shape = tuple(n for axis, n in enumerate(operand.shape) if axis not in axes)
         if not real:

@@ -24,6 +24,14 @@ def softmax(x: Term, axis: Any) -> Term:
     return found / total(found, axis)
 
 
+@formula("safe_softmax")
+def safe_softmax(x: Term) -> Term:
+    top = x.reduce("max", (len(x.shape) - 1,), True)
+    hidden = top.do("eq", -math.inf)
+    found = exp(x - hidden.choose(0.0, top))
+    return hidden.choose(0.0, found / total(found, len(x.shape) - 1))
+
+
 @formula("softmax_backward")
 def softmax_backward(g: Term, out: Term, axis: Any) -> Term:
     found = g * out

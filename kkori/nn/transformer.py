@@ -7,7 +7,10 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from kkori.autograd.mode import is_grad_enabled
+from kkori.core.promise import peeked
 from kkori.nn import functional as F
 from kkori.nn import init
 from kkori.nn.activation import GELU, ReLU
@@ -154,8 +157,8 @@ def _is_causal(mask: Mask, is_causal: bool | None, x: Tensor, batch_first: bool)
     if is_causal is not None or mask is None:
         return is_causal is True
     length = x.shape[1 if batch_first and x.dim() == 3 else 0]
-    causal = _generate_square_subsequent_mask(length, device=mask.device, dtype=mask.dtype)
-    return mask.shape == causal.shape and bool((mask == causal).all())
+    causal = np.triu(np.full((length, length), -np.inf), 1).astype(mask._array.dtype)
+    return np.array_equal(peeked(mask._array), causal)
 
 
 # Why padded positions keep whatever attention makes of them: what must be so of the layer for

@@ -520,10 +520,10 @@ def softmax_bend(g: Tensor, grad: Tensor, result: Tensor, axis: Any) -> Tensor:
     return g * (grad - total) - grad * (g * result).sum(axis, True)
 
 
-_softmax_backward = direct("softmax_backward", softmax_slope, {
-    "grad": lambda g, result, axis: _softmax_backward(g, result, axis), "result": softmax_bend})
+softmax_backward = direct("softmax_backward", softmax_slope, {
+    "grad": lambda g, result, axis: softmax_backward(g, result, axis), "result": softmax_bend})
 _softmax = direct("softmax", softmax_array, {
-    "input": lambda g, out, axis: _softmax_backward(g, out, axis)})
+    "input": lambda g, out, axis: softmax_backward(g, out, axis)})
 
 
 def log_softmax_array(input: Any, axis: Any) -> Any:

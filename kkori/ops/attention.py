@@ -11,7 +11,8 @@ import numpy as np
 from kkori.core import dtype as types
 from kkori.core import errors
 from kkori.ops import elementwise as el
-from kkori.ops.activation import softmax_along
+from kkori.ops.activation import softmax_along, softmax_array, softmax_backward
+from kkori.ops.direct import direct
 from kkori.ops.matmul import linear, matmul
 from kkori.ops.pad import pad
 from kkori.ops.table import TORCH
@@ -94,16 +95,16 @@ def masked_scores(scores: Tensor, mask: Tensor) -> Tensor:
     return scores + (mask if mask.dtype is scores.dtype else mask.to(scores.dtype))
 
 
-def safe_softmax(scores: Tensor) -> Tensor:
+def safe_softmax_array(scores: Any) -> Any:
     """Softmax along the last dimension; 0 where everything is -inf."""
-    weights = softmax_along(scores, -1)
-    array = scores._array
-    if not array.size or not np.isneginf(array[..., 0]).any():
-        return weights
-    empty = np.isneginf(array).all(-1, keepdims=True)
-    if not empty.any():
-        return weights
-    return el.where(wrap(empty), 0.0, weights)
+    found = softmax_array(scores, -1)
+    if scores.size and np.isneginf(scores[..., 0]).any():
+        found[np.isneginf(scores).all(-1)] = 0
+    return found
+
+
+safe_softmax = direct("safe_softmax", safe_softmax_array, {
+    "scores": lambda g, out: softmax_backward(g, out, g._array.ndim - 1)})
 
 
 # Several heads.

@@ -113,8 +113,31 @@ def view(self: Tensor, *shape: Any, **named: Any) -> Tensor:
 
 
 def viewable(array: Any, shape: tuple[int, ...]) -> bool:
-    """Whether reshaping needs no copy."""
-    return not array.size or bool(np.may_share_memory(array.reshape(shape), array))
+    """Whether reshaping to `shape`, of as many elements, needs no copy: none of its dimensions
+    spans two pieces of memory."""
+    lengths = iter(shape)
+    for piece in pieces_of(array):
+        while piece > 1:
+            length = next(lengths)
+            if piece % length:
+                return False
+            piece //= length
+    return True
+
+
+def pieces_of(array: Any) -> list[int]:
+    """How many elements neighbouring dimensions have that lie in memory like one."""
+    found: list[int] = []
+    outer = 0
+    for length, step in zip(array.shape, array.strides, strict=True):
+        if length == 1:
+            continue
+        if found and outer == length * step:
+            found[-1] *= length
+        else:
+            found.append(length)
+        outer = step
+    return found
 
 
 def view_as_type(input: Tensor, dtype: Any) -> Tensor:

@@ -189,6 +189,10 @@ def losses():
         x(6, 19), target(6, 19), pos_weight=target(19))
     yield "bce logits weighted", lambda: F.binary_cross_entropy_with_logits(
         x(6, 19), target(6, 19), target(6, 19), reduction="none")
+    yield "attention", lambda: F.scaled_dot_product_attention(
+        x(2, 5, 7), x(2, 6, 7), target(2, 6, 3))
+    yield "causal attention", lambda: F.scaled_dot_product_attention(
+        x(2, 5, 7), x(2, 5, 7), target(2, 5, 3), is_causal=True)
     yield "huber with delta", lambda: F.huber_loss(x(6, 19), target(6, 19), delta=0.3)
     yield "smooth_l1 with beta", lambda: F.smooth_l1_loss(x(6, 19), target(6, 19), beta=0.3)
 
