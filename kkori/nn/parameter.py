@@ -72,6 +72,7 @@ def rebuild(data: Tensor, requires_grad: bool, kind: type | None = None) -> Any:
 def _subclassed(data: Tensor, cls: type, requires_grad: bool) -> Any:
     made: Any = share(data)
     made.__class__ = cls
+    made.__dict__.pop("_leaf", None)  # it stands for itself: `data` may go
     if requires_grad:
         if not (made.is_floating_point() or made.is_complex()):
             raise RuntimeError(errors.message(

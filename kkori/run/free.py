@@ -141,8 +141,11 @@ class FreeTape(Tape):
         if found is None or not ending.sources.isdisjoint(found[0]):
             return False
         slots = found[0]
-        runner = ending.runner((*slots, *[slot for slot in entry.slots if slot not in slots]))
+        live = (*slots, *[slot for slot in entry.slots if slot not in slots])
+        runner = ending.runner(live)
         if runner is None:
+            if live not in ending.compiled:
+                self.idle = 0  # rounds are alike; it does not pay yet
             return False
         arrays, written = self.inputs(entry.externals), ending.trace.written
         if written and not writes.apart_from_others(arrays, written):

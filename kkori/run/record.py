@@ -156,6 +156,17 @@ class Recording:
         return bool(row.view) and not any(
             one._requires_grad or self.recorded(one._array) is not None for one in tensors)
 
+    def leave_out_other_cuts(self, row: Any, args: Any) -> None:
+        """Unrecordable where a round cuts another part out of the data here than one did that has
+        not come again since: no two may be the same."""
+        others = [one for one in self.at.ops if one.row is row and is_cut(one)]
+        if others and self.is_part_of_data(row, args) and not any(
+                one.replayed() for one in others):
+            self.leave_data_out()
+            for one in others:
+                self.at.remove(one)
+            raise Unrecordable("a part of the data")
+
     def give_up(self, reason: str, row: Any = None) -> None:
         """This round cannot be recorded: forget it."""
         self.broken = reason
@@ -224,6 +235,7 @@ class Recording:
                 self.at = same
                 self.note(same.promises, found if same.several else (found,))
                 return
+            self.leave_out_other_cuts(row, args)
         self.add_results(entry, row, found)
         if self.inside is None:
             self.grow(entry)
@@ -422,6 +434,11 @@ class Recording:
             if known is not None and root_of(known) is root:
                 return True
         return False
+
+
+def is_cut(entry: Entry) -> bool:
+    """Whether an event shows a part of data, which has no gradient, and does nothing else."""
+    return entry.view is not None and entry.view[0] == EXTERNAL and not entry.promises[0].needs
 
 
 def compilable(name: str) -> bool:

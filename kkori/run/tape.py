@@ -35,7 +35,7 @@ from kkori.run.detached import DETACH
 from kkori.run.entry import ALIAS, AWAY, EXTERNAL, MOST_SNAPSHOT, SLOT, VARYING, Entry, is_hooked
 from kkori.run.guards import GUARD
 from kkori.run.notes import Notes
-from kkori.run.record import Recording, apart
+from kkori.run.record import Recording, apart, is_cut
 from kkori.run.renamed import become
 from kkori.run.sums import is_alone, owed_slots
 from kkori.tensor import Tensor, share, wrap
@@ -608,11 +608,6 @@ def fail(pending: list[tuple[Entry, list[Tensor]]], error: Exception) -> None:
 def is_small(found: Any) -> bool:
     """Whether the result of an operation may be held a little longer."""
     return isinstance(found, Tensor) and found._array.nbytes <= MOST_SNAPSHOT
-
-
-def is_cut(entry: Entry) -> bool:
-    """Whether an event shows a part of data, which has no gradient, and does nothing else."""
-    return entry.view is not None and entry.view[0] == EXTERNAL and not entry.promises[0].needs
 
 
 def last_uses(pending: list[tuple[Entry, Any]]) -> dict[int, list[Any]]:

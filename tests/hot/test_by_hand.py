@@ -201,3 +201,40 @@ def test_array_rules_find_the_inputs_of_every_round(compare):
             log(loss)
         log(table, w)
     assert compare(loop) > 20
+
+
+@pytest.mark.parametrize("update", ["in place by data", "in place"])
+def test_other_parts_of_the_data_behind_an_update(compare, update):
+    """What a round cuts out of the data, in the middle of it, is no part of it."""
+    def loop(log):
+        data, net = torch.randn(400, 3), nn.Linear(3, 3)
+        state = torch.zeros(3)
+        for k in range(0, 120, 2):
+            x, y = data[k:k + 4], data[k + 2:k + 6]
+            state = state.detach()
+            out = torch.tanh(net(x) + state)
+            state = out.mean(0)
+            loss = (out - y).pow(2).mean()
+            net.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(net.parameters(), 0.25)
+            with torch.no_grad():
+                for w in net.parameters():
+                    UPDATES[update](w, 0.05)
+            log(loss)
+        log(*net.parameters(), state)
+    assert compare(loop) >= 40
+
+
+def test_updates_of_a_module_s_parameters_are_part_of_the_round():
+    def loop(log):
+        x, net = torch.randn(6, 3), nn.Linear(3, 2)
+        for _ in range(60):
+            net.zero_grad()
+            net(x).pow(2).mean().backward()
+            for w in net.parameters():
+                w.data.add_(w.grad, alpha=-0.1)
+        (end,) = [end for end in ends_of(switch.free.root) if end.runner and end.runner.compiled]
+        assert [entry.kind for entry in end.path()].count("write") == 2
+        log(*net.parameters())
+    run(loop, True)
