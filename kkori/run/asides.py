@@ -7,7 +7,9 @@ with its results; the round takes those as tensors from outside, if it takes the
 
 The same holds for writes in place that come first, such as clipping the weights: rounds begin
 behind them. And for what is looked at before anything is followed: ``data[i:i + 64]`` with an `i`
-that was drawn.
+that was drawn. A loop that could not be replayed so is tried once more, and then operations on data
+alone are left out altogether (`followed_only`): a replay memory gives each round other numbers of
+rows, another model is asked for targets; what is followed may be alike for all that.
 """
 
 from __future__ import annotations
@@ -17,13 +19,14 @@ from weakref import ref
 
 from numpy import ndarray
 
+from kkori.autograd.mode import switch
 from kkori.core.promise import Promise
 from kkori.core.storage import root_of
 from kkori.run.entry import EXTERNAL, PLAIN, SLOT
 from kkori.run.numbers import class_or_value
 from kkori.tensor import Tensor
 
-__all__ = ["Asides", "follows_nothing", "holds_tensors", "is_earlier"]
+__all__ = ["Asides", "follows_nothing", "holds_tensors", "is_data", "is_earlier"]
 
 MOST_BEGINNINGS = 32
 MOST_EARLY = 64
@@ -33,6 +36,8 @@ MOST_RESULTS = 256
 
 class Asides:
     """What a tape has learned to leave out of rounds."""
+
+    followed_only = False  # operations on data alone are no part of rounds, wherever they come
 
     def __init__(self) -> None:
         self.overwritten: dict[int, Any] = {}  # memory of parameters that others read: its owners
@@ -75,6 +80,8 @@ class Asides:
         tensors = [arg for arg in args if isinstance(arg, Tensor)]
         if not tensors or any(map(holds_tensors, args)):
             return False
+        if self.followed_only and is_data(args):
+            return True
         return any(map(is_earlier, tensors)) or not any(
             one._requires_grad for one in tensors) and any(
             self.knows(one) or self.reads_parameter(one) for one in tensors)
@@ -158,6 +165,20 @@ class Asides:
         """What a round that begins with an operation is known by; None where none begins so."""
         found = from_afar(row, args)
         return None if found in self.beginnings else found
+
+
+def is_data(args: Any) -> bool:
+    """Whether arguments tell of data: there is a tensor, nothing is pending in any, and nobody
+    follows what is done with them."""
+    found, followed = False, switch.on
+    for arg in args:
+        if isinstance(arg, Tensor):
+            if arg._array.__class__ is not ndarray or followed and arg._requires_grad:
+                return False
+            found = True
+        elif holds_tensors(arg):
+            return False
+    return found
 
 
 def shape_of(arg: Any) -> Any:

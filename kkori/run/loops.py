@@ -121,16 +121,33 @@ class Loop:
         """Whether the next round is matched or recorded, or nobody looks."""
         if self.rounds < self.wake_at:
             return False
-        if self.idle > PATIENCE:
+        if self.idle > PATIENCE and not self.tries_again():
             self.idle, self.wake_at = 0, self.rounds + self.rest
             self.rest = min(2 * self.rest, LONGEST_REST)
             if not self.last_failure and self.tape is not None:
-                looks = self.tape.counts["flushed"] > self.tape.counts["recorded"] + PATIENCE
-                self.given_up = LOOKED_AT if looks else NOT_ALIKE
+                others = self.tape.counts["side exits"]  # rounds that were left for anything else
+                looked_at = self.tape.counts["flushed"] > 2 * others
+                self.given_up = LOOKED_AT if looked_at else NOT_ALIKE
             else:
                 self.given_up = self.last_failure
             self.wakes += 1
             return False
+        return True
+
+    def tries_again(self) -> bool:
+        """Whether this loop, of which no round could be replayed, has not been tried without the
+        operations on data alone; now it is."""
+        old = self.tape
+        if old is None or self.replayed or old.left_out.followed_only:
+            return False
+        old.let_go()
+        if switch.tape is old:
+            switch.tape = None
+        self.tape = new = Tape()
+        new.left_out.followed_only = True
+        new.notes, new.counts, new.next = old.notes, old.counts, old.next
+        self.idle, self.last_failure = 0, ""
+        self.wakes += RECORDINGS
         return True
 
 
@@ -217,7 +234,9 @@ def activate(loop: Loop, replayed: Tape | None = None) -> None:
     if switch.tape is not None and switch.tape is not tape and switch.tape is not replayed:
         switch.tape.in_place()
     elsewhere = tape is not None and tape.thread != threading.get_ident()
-    if elsewhere or not loop.is_watched():
+    watched = not elsewhere and loop.is_watched()
+    tape = loop.tape
+    if not watched:
         if not elsewhere:
             loop.rest_now()
         switch.tape = None

@@ -20,7 +20,7 @@ from kkori.tensor import Tensor, wrap
 __all__ = ["Tails"]
 
 _new = object.__new__
-OUTPUT = -1  # a saved value that is a result of its own node
+OUTPUT, REST = -1, -2  # saved: a result of the node itself; a tuple of all other arguments
 
 
 class Held(list[Any]):
@@ -98,7 +98,7 @@ class Tails:
         return node.__class__, node.row, edges, node.numbers, node.shape, node.kind, saved, (
             node.versions), entry.depth / 4096  # between two rounds' numbers
 
-    def saved_value(self, value: Any, version: int, needs: Any) -> Any:
+    def saved_value(self, value: Any, version: Any, needs: Any) -> Any:
         """What a saved value is: a result, an external or plain; None where nobody can say."""
         if isinstance(value, (Tensor, _Output)):
             kind = self.tape.recorded(value._array if isinstance(value, Tensor) else value.array)
@@ -113,6 +113,9 @@ class Tails:
                 return None
             self.rely_on(EXTERNAL, number, needs)
             return EXTERNAL, number
+        if version.__class__ is tuple and value:
+            found = [self.saved_value(*one, needs) for one in zip(value, version, strict=True)]
+            return None if None in found else (REST, found)
         return None if holds_tensors(value) else (None, value)
 
     def has_tail(self, kind: Any, needs: Any) -> bool:
@@ -245,15 +248,17 @@ def fill(node: Any) -> None:
             node.versions.append(version)
 
 
-def saved_again(node: Any, what: Any) -> tuple[Any, int]:
+def saved_again(node: Any, what: Any) -> tuple[Any, Any]:
     """A value that a node holds, and its version."""
     tails, _, _, values = node.origin
     kind = what[0]
     if kind is None:
         return what[1], 0
+    if kind == REST:
+        found, versions = zip(*[saved_again(node, one) for one in what[1]], strict=True)
+        return found, versions
     if kind == EXTERNAL:
-        found: tuple[Any, int] = values.externals[what[1]]
-        return found
+        return values.externals[what[1]]  # type: ignore[no-any-return]
     tensor, version = values.tensor(what[1] if kind == OUTPUT else what[1].slot)
     if kind == OUTPUT:
         output = _Output(tensor, what[2])

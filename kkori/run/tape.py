@@ -30,7 +30,7 @@ from kkori.core.promise import Promise, promised
 from kkori.core.storage import root_of
 from kkori.core.threads import undisturbed
 from kkori.run import branches, gradients, inputs, looking, numbers, renamed, turns, writes
-from kkori.run.asides import Asides, follows_nothing, holds_tensors
+from kkori.run.asides import Asides, follows_nothing, holds_tensors, is_data
 from kkori.run.detached import DETACH
 from kkori.run.entry import ALIAS, AWAY, EXTERNAL, MOST_SNAPSHOT, SLOT, VARYING, Entry, is_hooked
 from kkori.run.guards import GUARD
@@ -160,6 +160,9 @@ class Tape(Recording):
         """The result of an operation that the tree does not expect here."""
         if self.recording:
             return self.record(call, row, args)
+        if self.left_out.followed_only and is_data(args):
+            self.asides += 1
+            return self.now(call, args)
         if self.here is not self.root and self.here is not AWAY:
             args = numbers.fresh(self, row, args)
             others = self.aside(row, args)

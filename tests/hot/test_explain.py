@@ -211,7 +211,9 @@ def test_rounds_that_the_compiler_has_no_form_for(monkeypatch):
     assert loop["rounds"] == 14
 
 
-def test_rounds_that_are_never_alike():
+def test_rounds_that_are_never_alike(monkeypatch):
+    monkeypatch.setattr(loops, "PATIENCE", 5)
+    monkeypatch.setattr(loops, "RECORDINGS", 3)
     x, y = data(90)
     net = model()
     opt = torch.optim.SGD(net.parameters(), lr=0.01)

@@ -20,6 +20,7 @@ import numpy as np
 import kkori as torch
 from kkori.autograd.mode import switch
 from kkori.run import callers, hot, loops
+from kkori.run.asides import Asides
 
 HEADER = """\
 # Run it with tests/hot on the path, once with KKORI_EAGER=1 and once without.
@@ -191,6 +192,7 @@ def run(source: str, on: bool, seed: Any = "") -> tuple[list[Any], int]:
     hot.set_enabled(on)
     counted, callers.CALLS_BEFORE_RECORDING = callers.CALLS_BEFORE_RECORDING, 2
     forget_rounds()
+    Asides.followed_only = seed.__class__ is int and seed % 3 == 2  # as at a loop's second try
     names = {"log": log, "__name__": "program"}
     torch.manual_seed(0)
     random.seed(0)
@@ -215,6 +217,7 @@ def run(source: str, on: bool, seed: Any = "") -> tuple[list[Any], int]:
         torch.set_default_dtype(default)
         hot.set_enabled(before)
         callers.CALLS_BEFORE_RECORDING = counted
+        Asides.followed_only = False
         forget_rounds()
     return log.seen, log.replayed - earlier
 
