@@ -150,7 +150,8 @@ ALONG = [("sum", (0,), False), ("sum", (1,), True), ("sum", (0, 2), False), ("su
          ("mean", (1,), False), ("amax", (0,), False), ("amin", (2,), True),
          ("amax", (0, 1), False), ("softmax", 1), ("softmax", 2), ("log_softmax", 2),
          ("log_softmax", 0), ("safe_softmax",), ("logsumexp", (1,), False),
-         ("logsumexp", (2,), True), ("var", (2,), 1, False), ("var", None, 0, False), ("std", (0, 1), 1, True)]
+         ("logsumexp", (2,), True), ("var", (2,), 1, False), ("var", None, 0, False),
+         ("std", (0, 1), 1, True)]
 
 
 @pytest.mark.parametrize("case", ALONG, ids=naming)
