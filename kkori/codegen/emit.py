@@ -177,8 +177,15 @@ def every(values: Iterable[Value], stored: set[Value]) -> Iterable[Value]:
 
 def accesses_of(value: Value, stored: set[Value], buffers: Buffers) -> list[Access]:
     """Where a stored value and what it reads are touched: axes and strides."""
-    found = [(where, buffers.strides.get(need, (0,))) for need, where in reads(value, stored)]
+    found = [walked(where, buffers.strides.get(need, (0,))) for need, where in reads(value, stored)]
     return [*found, (own_address(value), buffers.strides[value])]
+
+
+def walked(where: Address, strides: tuple[int, ...]) -> Access:
+    """The axes along which an array is walked through, and how far a turn of each takes."""
+    return (tuple([a[0] if a.__class__ is tuple else a for a in where]),
+            tuple([stride * a[2] if a.__class__ is tuple else stride
+                   for a, stride in zip(where, strides, strict=True)]))
 
 
 # Axes.

@@ -1,6 +1,6 @@
 """The graph a segment becomes: values, and what each is made of. With its spec and its checker.
 
-A `Value` is an array that may or may not ever exist. There are nine kinds:
+A `Value` is an array that may or may not ever exist. There are eleven kinds:
 
     input    an array given at run time             attr: its number
     number   a float given at run time, 0-dim       attr: its number
@@ -11,6 +11,7 @@ A `Value` is an array that may or may not ever exist. There are nine kinds:
     view     the operand's elements, re-addressed   attr: for each dimension of the operand, the
                                                     dimension of the view it follows, or None (it
                                                     has length 1 there, or stays at index 0)
+    slice    some of the operand's elements          attr: for each dimension (start, step)
     reshape  the operand's elements in row-major order in another shape
     dot      a matrix product (n, k) x (k, m) that is no mere loop
     row      a result of an array rule                attr: (number of its step, of the result)
@@ -21,7 +22,7 @@ common subexpressions are found as they arise, and identity is equality. `check`
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 __all__ = ["DTYPES", "Graph", "SCALARS", "Value", "check", "order"]
@@ -43,8 +44,8 @@ SCALARS: dict[str, tuple[int, bool]] = {
 }
 UNORDERED = ("add", "mul", "and", "or", "eq", "ne")  # the order of operands makes no difference
 REDUCTIONS = ("add", "max", "min")
-KINDS = ("input", "number", "constant", "range", "map", "reduce", "view", "reshape", "dot",
-         "row")
+KINDS = ("input", "number", "constant", "range", "map", "reduce", "view", "slice", "reshape",
+         "dot", "row")
 DTYPES = ("f4", "f8", "b1", "i8")  # what loops compute in; of integers only inputs, to be cast
 
 
@@ -74,6 +75,7 @@ class Graph:
         self.one_axis = one_axis
         self.doubts: list[Value] = []
         self.rows: dict[int, Any] = {}  # number of a step: what runs it on its arrays
+        self.shown: dict[Value, Callable[[], Value]] = {}  # slices as results of array rules
         self.values: list[Value] = []
         self._known: dict[Any, Value] = {}
 
@@ -148,6 +150,28 @@ class Graph:
             return operand
         return self.make("view", shape, operand.dtype, (operand,), follows)
 
+    def slice(self, operand: Value, dim: int, start: int, length: int, step: int = 1) -> Value:
+        """Every `step`-th element along a dimension from `start` on; slices of slices are one."""
+        if length == operand.shape[dim]:
+            return operand
+        shape = (*operand.shape[:dim], length, *operand.shape[dim + 1:])
+        places = [(start, step) if k == dim else (0, 1) for k in range(len(shape))]
+        if operand.kind == "slice":
+            places = [(first + start * by, step * by) for (start, step), (first, by) in zip(
+                places, operand.attr, strict=True)]
+            operand = operand.args[0]
+        return self.make("slice", shape, operand.dtype, (operand,), tuple(places))
+
+    def in_memory(self, value: Value) -> Value:
+        """`value` as something that is not computed by loops alone can read it: for slices, what
+        the array rule shows of the operand, or else a copy."""
+        inner = value.args[0] if value.kind == "view" else value
+        if inner.kind != "slice":
+            return value
+        made = self.shown.get(inner)
+        found = made() if made is not None else self.copy(inner)
+        return found if inner is value else self.view(found, value.shape, value.attr)
+
     def copy(self, operand: Value) -> Value:
         """The same elements once more, as something that can have memory of its own."""
         return self.make("map", operand.shape, operand.dtype, (operand,), "copy")
@@ -172,13 +196,14 @@ class Graph:
             rest = iter(real)
             return self.view(operand, shape, [None if n == 1 else next(rest)
                                               for n in operand.shape])
-        return self.make("reshape", shape, operand.dtype, (operand,))
+        return self.make("reshape", shape, operand.dtype, (self.in_memory(operand),))
 
     def dot(self, left: Value, right: Value) -> Value:
         """A matrix product: a loop where one of the three lengths is 1."""
         (n, k), (_, m) = left.shape, right.shape
         if min(n, k, m) > 1:
-            return self.make("dot", (n, m), left.dtype, (left, right))
+            factors = self.in_memory(left), self.in_memory(right)
+            return self.make("dot", (n, m), left.dtype, factors)
         shape = (n, k, m)
         product = self.map("mul", self.view(left, shape, (0, 1)), self.view(right, shape, (1, 2)))
         return self.reduce("add", product, (1,))
@@ -253,6 +278,13 @@ def _check_view(value: Value) -> None:
         assert (n == 1) if d is None else value.shape[d] == n, value
 
 
+def _check_slice(value: Value) -> None:
+    (operand,) = value.args
+    assert operand.kind != "slice" and len(value.attr) == len(operand.shape), value
+    for n, length, (start, step) in zip(value.shape, operand.shape, value.attr, strict=True):
+        assert start >= 0 and step > 0 and start + (n - 1) * step < length, value
+
+
 def _check_reshape(value: Value) -> None:
     from math import prod
     assert prod(value.shape) == prod(value.args[0].shape), value
@@ -270,4 +302,4 @@ def _check_row(value: Value) -> None:
 
 _CHECKS = {"row": _check_row, "input": _check_leaf, "number": _check_leaf, "constant": _check_leaf,
            "range": _check_leaf, "map": _check_map, "reduce": _check_reduce, "view": _check_view,
-           "reshape": _check_reshape, "dot": _check_dot}
+           "slice": _check_slice, "reshape": _check_reshape, "dot": _check_dot}

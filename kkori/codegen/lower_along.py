@@ -1,4 +1,4 @@
-"""Formulas of rows along dimensions: softmax, extremes, norms, variances, normalization."""
+"""Formulas of rows along dimensions: softmax, extremes, norms, variances, normalization, gates."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from math import prod
 from typing import Any
 
-from kkori.codegen.lower_elements import exp, rsqrt, truth
+from kkori.codegen.lower_elements import exp, rsqrt, sigmoid, truth
 from kkori.codegen.rules import Term, formula
 
 
@@ -191,3 +191,18 @@ def rms_norm_backward(g: Term, x: Term, weight: Any, rate: Term, axes: Any) -> t
     wide = g if weight is None else g * weight
     inner = (wide * hat).reduce("add", axes, True) / count(x, axes)
     return (wide - hat * inner) * rate, to_weight
+
+
+@formula("lstm_gates")
+def lstm_gates(x: Term, hidden_x: Term, cell: Term) -> tuple[Term, Term]:
+    write, keep, candidate, show = (x + hidden_x).chunks(4, 1)
+    following = sigmoid(keep) * cell + sigmoid(write) * candidate.do("tanh")
+    return sigmoid(show) * following.do("tanh"), following
+
+
+@formula("gru_gates")
+def gru_gates(x: Term, hidden_x: Term, hidden: Term) -> Term:
+    (reset_x, update_x, new_x), (reset_h, update_h, new_h) = x.chunks(3, 1), hidden_x.chunks(3, 1)
+    update = sigmoid(update_x + update_h)
+    new = (new_x + sigmoid(reset_x + reset_h) * new_h).do("tanh")
+    return (hidden - new) * update + new

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from math import prod
 from typing import Any
 
@@ -45,6 +46,40 @@ def unsqueeze(graph: Graph, x: Value, dim: int) -> Value:
 @rule("expand")
 def expand(graph: Graph, x: Value, shape: Any) -> Value:
     return graph.expand(x, shape)
+
+
+def part(graph: Graph, x: Value, dim: int, start: int, length: int, step: int = 1) -> Value:
+    """A slice of what loops compute with."""
+    if x.dtype == "i8" or not length:
+        raise NoRule("integers, or nothing")
+    return graph.slice(x, dim, start, length, step)
+
+
+@rule("narrow")
+def narrow(graph: Graph, x: Value, dim: int, start: int, length: int) -> Value:
+    return part(graph, x, dim, start, length)
+
+
+@rule("slice")
+def slice_(graph: Graph, x: Value, dim: int, start: int, stop: int, step: int) -> Value:
+    places = range(x.shape[dim])[start:stop:step]
+    return part(graph, x, dim, places.start, len(places), places.step)
+
+
+@rule("select")
+def select(graph: Graph, x: Value, dim: int, index: int) -> Value:
+    return graph.drop(part(graph, x, dim, index % x.shape[dim], 1), (dim,))
+
+
+@rule("split", "split_with_sizes")
+def split(graph: Graph, x: Value, sizes: Any, dim: int) -> tuple[Value, ...]:
+    return tuple(part(graph, x, dim, end - size, size)
+                 for size, end in zip(sizes, accumulate(sizes), strict=True))
+
+
+@rule("unbind")
+def unbind(graph: Graph, x: Value, dim: int) -> tuple[Value, ...]:
+    return tuple(select(graph, x, dim, index) for index in range(x.shape[dim]))
 
 
 @rule("alias")

@@ -57,7 +57,7 @@ def wanted(program: Program, graph: Graph, slots: dict[int, Value]) -> Wanted:
 def own(graph: Graph, value: Value, taken: set[Value]) -> Value:
     """`value` if it, or what it is a view of, can be handed out as it is; else a copy."""
     inner = base(value)
-    if inner.kind in ("input", "number", "constant", "range") or inner in taken or (
+    if inner.kind in ("input", "number", "constant", "range", "slice") or inner in taken or (
             not in_order(value)):
         value = inner = another(graph, value, taken)
     taken.add(inner)

@@ -7,6 +7,7 @@ element by element is written as a formula (`formula`), with operators on `Term`
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from kkori.codegen.graph import DTYPES, Graph, Value
@@ -55,9 +56,17 @@ def lower(program: Program, graph: Graph) -> dict[int, Value] | None:
             found = by_array_rule(graph, number, step, args)
             if found is None:
                 return None
-        slots.update(zip(step.slots, found if isinstance(found, tuple) else (found,),
-                         strict=True))
+        found = found if isinstance(found, tuple) else (found,)
+        for k, value in enumerate(found):
+            if value.kind == "slice":
+                graph.shown.setdefault(value, partial(shown, graph, number, step, args, k))
+        slots.update(zip(step.slots, found, strict=True))
     return slots
+
+
+def shown(graph: Graph, number: int, step: Step, args: list[Any], k: int) -> Value:
+    """A slice as its array rule shows it, for what no loops compute."""
+    return by_array_rule(graph, number, step, args)[k]
 
 
 def looks_right(found: Any, step: Step) -> bool:
@@ -77,25 +86,23 @@ FIXED_SHAPE = frozenset((
     "avg_pool3d", "avg_pool_backward", "adaptive_avg_pool1d", "adaptive_avg_pool2d",
     "adaptive_avg_pool3d", "adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d",
     "matmul", "bmm", "baddbmm", "addbmm", "embedding", "embedding_backward", "cat", "stack",
-    "block_diag", "split", "split_with_sizes", "unbind", "select", "select_backward",
-    "select_scatter", "slice", "slice_backward", "slice_scatter", "narrow", "unfold",
+    "block_diag", "select_backward", "select_scatter", "slice_backward", "slice_scatter", "unfold",
     "unfold_backward", "diagonal", "diagonal_backward", "diagonal_scatter", "diag_embed", "trace",
     "gather", "scatter", "scatter_add", "scatter_reduce", "index", "index_backward", "index_put",
     "index_add", "index_copy", "index_fill", "index_select", "take", "put", "taken",
-    "taken_backward", "masked_scatter", "pooled_gather", "gru_gates", "lstm_gates", "flip", "roll",
-    "repeat", "constant_pad_nd", "circular_pad1d", "circular_pad2d", "circular_pad3d",
-    "reflect_pad1d", "reflect_pad2d", "reflect_pad3d", "replicate_pad1d", "replicate_pad2d",
-    "replicate_pad3d", "cumsum", "cumprod", "cummax", "cummin", "logcumsumexp", "prod",
-    "prod_all", "nansum", "argmax", "argmin", "max_dim", "min_dim", "median", "median_dim",
-    "nanmedian", "nanmedian_dim", "mode", "kthvalue", "sort", "topk", "searchsorted", "isclose",
-    "isin", "polygamma", "glu", "tril", "triu", "resampled", "upsample_nearest1d",
-    "upsample_nearest2d", "upsample_nearest3d", "upsample_linear1d", "upsample_bilinear2d",
-    "upsample_bicubic2d", "upsample_trilinear3d", "pixel_shuffle", "pixel_unshuffle",
-    "channel_shuffle", "im2col", "col2im", "multi_margin_loss", "multi_margin_loss_backward",
-    "multilabel_margin_loss", "multilabel_margin_loss_backward", "ctc_loss", "ctc_loss_backward",
-    "linalg_inv", "linalg_det", "linalg_slogdet", "linalg_solve", "linalg_cholesky", "linalg_qr",
-    "linalg_eigh", "linalg_svd", "linalg_svdvals", "linalg_pinv", "linalg_matrix_exp",
-    "linalg_solve_triangular"))
+    "taken_backward", "masked_scatter", "pooled_gather", "flip", "roll", "repeat",
+    "constant_pad_nd", "circular_pad1d", "circular_pad2d", "circular_pad3d", "reflect_pad1d",
+    "reflect_pad2d", "reflect_pad3d", "replicate_pad1d", "replicate_pad2d", "replicate_pad3d",
+    "cumsum", "cumprod", "cummax", "cummin", "logcumsumexp", "prod", "prod_all", "nansum", "argmax",
+    "argmin", "max_dim", "min_dim", "median", "median_dim", "nanmedian", "nanmedian_dim", "mode",
+    "kthvalue", "sort", "topk", "searchsorted", "isclose", "isin", "polygamma", "glu", "tril",
+    "triu", "resampled", "upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d",
+    "upsample_linear1d", "upsample_bilinear2d", "upsample_bicubic2d", "upsample_trilinear3d",
+    "pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "im2col", "col2im", "multi_margin_loss",
+    "multi_margin_loss_backward", "multilabel_margin_loss", "multilabel_margin_loss_backward",
+    "ctc_loss", "ctc_loss_backward", "linalg_inv", "linalg_det", "linalg_slogdet", "linalg_solve",
+    "linalg_cholesky", "linalg_qr", "linalg_eigh", "linalg_svd", "linalg_svdvals", "linalg_pinv",
+    "linalg_matrix_exp", "linalg_solve_triangular"))
 BY_MASKS = ("index", "index_backward")  # what shape these give depends on truth values they get
 
 
@@ -131,6 +138,7 @@ def by_array_rule(graph: Graph, number: int, step: Step, args: list[Any]) -> Any
             step.row in BY_MASKS and any(arg.dtype == "b1" for arg in operands)):
         return None
     graph.rows[number] = tuple(map(in_words, args))
+    operands = [graph.in_memory(operand) for operand in operands]
     return tuple(graph.make("row", spec.shape, spec.dtype, operands, (number, k))
                  for k, spec in enumerate(step.results))
 
@@ -265,6 +273,12 @@ class Term:
     def reduce(self, name: str, axes: Any, keepdim: bool) -> Term:
         """The sum ("add"), "max" or "min" along axes (None: all)."""
         return Term(self.graph, reduced(self.graph, name, self.value, axes, keepdim))
+
+    def chunks(self, count: int, dim: int) -> list[Term]:
+        """So many parts of equal length along a dimension."""
+        length = self.shape[dim] // count
+        return [Term(self.graph, self.graph.slice(self.value, dim, k * length, length))
+                for k in range(count)]
 
     def reshape(self, shape: Any) -> Term:
         """The same elements in another shape."""

@@ -27,7 +27,10 @@ from kkori.codegen.graph import Value, order
 
 __all__ = ["Nest", "Plan", "plan"]
 
-Address = tuple["str | int | None", ...]  # for each dimension an axis, an index, or None (index 0)
+# Where in an array: for each dimension an axis, an index, None (index 0), or an axis, the index at
+# which it begins, and the step by which it goes on.
+Shifted = tuple[str, int, int]
+Address = tuple["str | int | None | Shifted", ...]
 Needs = Sequence[tuple[Value, Address]]  # what is read, and where
 
 # What a scalar operation costs, in additions; recomputing is free up to LIMIT.
@@ -148,6 +151,24 @@ def through(value: Value, address: Address) -> Address:
     return tuple(None if d is None else address[d] for d in value.attr)
 
 
+def shifted(value: Value, address: Address) -> Address:
+    """The address in a slice's operand of what the slice has at `address`."""
+    return tuple([moved(a, start, step) for a, (start, step) in zip(
+        address, value.attr, strict=True)])
+
+
+def moved(place: Any, start: int, step: int) -> Any:
+    """A place along one dimension of a slice, in its operand."""
+    if (start, step) == (0, 1):
+        return place
+    if place.__class__ is tuple:
+        axis, first, by = place
+        return axis, start + first * step, by * step
+    if place.__class__ is str:
+        return place, start, step
+    return start + (place or 0) * step
+
+
 def narrowed(value: Value, address: Address) -> Address:
     """`address` with index 0 along dimensions of length 1."""
     if 1 not in value.shape:
@@ -169,7 +190,7 @@ def cost(value: Value, stored: set[Value]) -> int:
         if part.kind == "reduce":
             times *= terms(part)
             total += times
-        if part.kind in ("map", "view", "reduce"):
+        if part.kind in ("map", "view", "slice", "reduce"):
             stack.extend((arg, times) for arg in part.args)
     return total
 
@@ -208,14 +229,21 @@ def choose_stored(roots: Sequence[Value]) -> set[Value]:
 
 
 def users_of(values: Iterable[Value]) -> Users:
-    """What is made of each value; views are looked through."""
+    """What is made of each value; views and slices are looked through."""
     users: Users = {}
     for value in values:
         users.setdefault(value, [])
-        if value.kind != "view":
+        if value.kind not in ("view", "slice"):
             for arg in value.args:
-                users[base(arg)].append(value)
+                users[source(arg)].append(value)
     return users
+
+
+def source(value: Value) -> Value:
+    """Behind views and slices, what they show."""
+    while value.kind in ("view", "slice"):
+        value = value.args[0]
+    return value
 
 
 def dear(value: Value, users: Users, stored: set[Value]) -> bool:
@@ -258,7 +286,7 @@ def reads(value: Value, stored: set[Value]) -> list[tuple[Value, Address]]:
         if part.kind in ("input", "range") or (part in stored and part is not value):
             found.append((part, where))
         else:
-            assert part.kind in ("map", "view", "reduce", "constant", "number"), part
+            assert part.kind in ("map", "view", "slice", "reduce", "constant", "number"), part
             stack.extend(operands(part, where))
     return found
 
@@ -286,6 +314,8 @@ def operands(value: Value, where: Address) -> list[tuple[Value, Address]]:
     """What an element is made of, and where."""
     if value.kind == "view":
         return [(value.args[0], through(value, where))]
+    if value.kind == "slice":
+        return [(value.args[0], shifted(value, where))]
     if value.kind == "reduce":
         return [(value.args[0], at) for at in unrolled(value, where)]
     return [(arg, where) for arg in value.args]
@@ -386,4 +416,5 @@ def side_by_side(out: tuple[int, ...], nest: Nest) -> bool:
 
 def outer_address(where: Address) -> Address:
     """An address of a reduction over the outer loop, as the nest's other values have it."""
-    return tuple("o0" if axis == "r0" else axis for axis in where)
+    return tuple("o0" if axis == "r0" else ("o0", *axis[1:])
+                 if axis.__class__ is tuple and axis[0] == "r0" else axis for axis in where)

@@ -11,7 +11,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from kkori.codegen.graph import Value
-from kkori.codegen.scalars import BYTES, LLVM_TYPES, apply, extreme, literal, shaped, splat
+from kkori.codegen.scalars import (
+    BYTES,
+    LLVM_TYPES,
+    Unsupported,
+    apply,
+    extreme,
+    literal,
+    shaped,
+    splat,
+)
 from kkori.codegen.schedule import Address, narrowed, operands
 from kkori.core.size import contiguous_strides
 
@@ -103,8 +112,9 @@ class Writer:
     def places(self, address: Address) -> tuple[Any, ...]:
         """What tells two positions apart."""
         axes = self.axes
-        return tuple([(axes[a].index, axes[a].lanes) if a.__class__ is str else a
-                      for a in address if a is not None])
+        return tuple([(axes[a].index, axes[a].lanes) if a.__class__ is str
+                      else (axes[a[0]].index, axes[a[0]].lanes, *a[1:]) if a.__class__ is tuple
+                      else a for a in address if a is not None])
 
     def key(self, value: Value, address: Address) -> Any:
         """What tells names apart."""
@@ -156,7 +166,7 @@ class Writer:
             return self.counted(value, where)
         if value.kind == "reduce":
             return self.folded(value, operands)
-        return operands[0] if value.kind == "view" else self.scalar(value, operands)
+        return operands[0] if value.kind in ("view", "slice") else self.scalar(value, operands)
 
     def level_of(self, level: int) -> int:
         return 3 if self.floor == 3 and level > 0 else level
@@ -205,11 +215,12 @@ class Writer:
 
     def counted(self, value: Value, where: Address) -> Known:
         """The index along an axis, as a number."""
-        if where[0] is None:
-            return literal(0.0, value.dtype), 1, 0
-        if isinstance(where[0], int):
-            return literal(float(where[0]), value.dtype), 1, 0
-        axis = self.axes[where[0]]
+        (place,) = where
+        if place is None or isinstance(place, int):
+            return literal(float(place or 0), value.dtype), 1, 0
+        if isinstance(place, tuple):
+            raise Unsupported("part of a range")
+        axis = self.axes[place]
         level, one = self.level_of(axis.level), LLVM_TYPES[value.dtype]
         name = self.code.put(level, f"sitofp i64 {axis.index} to {one}")
         if axis.lanes == 1:
@@ -239,6 +250,9 @@ class Writer:
         kind = LLVM_TYPES[value.dtype] if value.dtype != "b1" else "i8"
         ways = list(zip(where, self.buffers.strides[value], strict=True))
         ahead = sum(a * stride for a, stride in ways if a.__class__ is int)
+        ahead += sum(a[1] * stride for a, stride in ways if a.__class__ is tuple)
+        ways = [(a[0], stride * a[2]) if a.__class__ is tuple else (a, stride)
+                for a, stride in ways]
         if ahead:
             name = self.code.put(0, f"getelementptr {kind}, ptr {name}, i64 {ahead}")
         parts = [(self.axes[a], stride) for a, stride in ways if a.__class__ is str and stride]

@@ -256,7 +256,8 @@ def layers():
 
 FUNCTIONS = {
     "cat": lambda: torch.cat([x(3, 5), x(4, 5)]), "stack": lambda: torch.stack([x(3, 5), x(3, 5)]),
-    "split": lambda: x(7, 5).split(3), "chunk": lambda: x(7, 5).chunk(2, 1),
+    "split": lambda: x(7, 5).split(3), "split by sizes": lambda: x(7, 5).split([4, 3]),
+    "chunk": lambda: x(7, 5).chunk(2, 1),
     "unbind": lambda: x(3, 5).unbind(1), "slice": lambda: x(9, 5)[2:7, ::2],
     "index with a number": lambda: x(9, 5)[3], "index with None": lambda: x(9, 5)[:, None],
     "last column": lambda: x(9, 5)[:, -1], "index with integers": lambda: x(9, 5)[classes(9, 4)],
