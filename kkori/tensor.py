@@ -134,7 +134,8 @@ class Tensor(Bound):
         """Its Storage, made now if nobody has needed it yet."""
         if self._storage is None:
             settle(self)
-            self._storage = Storage(self._array)
+            if self._storage is None:  # what was promised may have got one now
+                self._storage = Storage(self._array)
         return self._storage
 
     @property

@@ -92,6 +92,8 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
                 fix="x.requires_grad_() before the computation"))
     keep = create_graph if retain_graph is None else retain_graph
     found = engine.grad_of(roots, starts, keep, create_graph, goals)
+    if switch.tape is None and not keep:
+        after_backward()
     return tuple(_answer(number, goal, value, allow_unused, materialize_grads)
                  for number, (goal, value) in enumerate(zip(goals, found, strict=True)))
 

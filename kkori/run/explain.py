@@ -73,14 +73,14 @@ def loop_facts(loop: Any) -> dict[str, Any]:
 
 
 def free_facts(tape: Any) -> dict[str, Any]:
-    """The loop whose rounds end with backward()."""
+    """The loop whose rounds end with backward(), or with torch.autograd.grad()."""
     found = tape_facts(tape)
     given_up = ""
     if tape is not switch.free:
         given_up = tape.notes.refused[0] if not found["replayed"] and tape.failures else (
             loops.NOT_ALIKE if tape.idle > loops.PATIENCE else loops.LOOKED_AT)
     rounds = found["replayed"] + found["recorded"] + tape.root.misses
-    return {"anchor": "backward()", "optimizer": "", "rounds": rounds, **found,
+    return {"anchor": tape.ends_with, "optimizer": "", "rounds": rounds, **found,
             "given up": given_up, "why": reason(tape, given_up or tape.notes.refused[0])}
 
 

@@ -3,7 +3,8 @@
 Programs that change their parameters themselves (``w.data = w.data - lr * w.grad``), clip or add
 up gradients, or train two models in turns, come by ``backward()`` again and again. Here a round
 is what happens between the last write in place and the end of ``backward()``: it is computed
-there and then, and gradients are put, or added, to where they belong.
+there and then, and gradients are put, or added, to where they belong. So it is with
+``torch.autograd.grad()``, where that lets the graph go: what it gives back are results.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 from kkori.autograd.engine import inspect_results
 from kkori.autograd.mode import BACKWARDS_BEFORE_RECORDING, switch
 from kkori.core.threads import undisturbed
-from kkori.run import by_hand, guards, hot, loops, update, writes
+from kkori.run import by_hand, gradients, guards, hot, loops, update, writes
 from kkori.run.entry import Entry, Unrecordable, is_hooked
 from kkori.run.free_finish import forget, give
 from kkori.run.free_finish import write as write_finish
@@ -27,7 +28,8 @@ MOST_VARIANTS = 6
 
 
 class Ending:
-    """A backward() that ends a round, ready to be compiled."""
+    """A backward(), or the last operation of a torch.autograd.grad(), that ends a round, ready to
+    be compiled."""
 
     def __init__(self, end: Entry, tape: Tape) -> None:
         from kkori.run.tails import Tails
@@ -74,10 +76,13 @@ class FreeTape(Tape):
     """The traces of one thread's rounds that end with backward()."""
 
     failures = idle = 0
+    ends_with = "backward()"  # what the round that was recorded last has ended with
     may_hold = False  # there is no optimizer with which this tape would go
 
     def begin(self) -> None:
         """The next round begins."""
+        self.may_record = self.failures < 4 and self.counts["recorded"] < min(
+            2 + self.counts["rounds"] // loops.REPLAYS_FOR_ANOTHER, loops.MOST_RECORDINGS)
         if self.recording or not self.root.ops and self.may_record:
             self.begin_recording()
         else:
@@ -110,6 +115,40 @@ class FreeTape(Tape):
         """Whether ``tensor.data = new`` has been done, or will be."""
         return by_hand.rebind(self, tensor, new)
 
+    def gradients(self, run: Any, roots: Any, grads: Any, keep: bool, create: bool,
+                  goals: Any) -> Any:
+        """``torch.autograd.grad()``: an event, or the end of the round."""
+        if keep or create:
+            return super().gradients(run, roots, grads, keep, create, goals)
+        args = len(roots), len(goals), False, False, *roots, *goals, *grads
+        before = self.here
+        if not self.recording and before is not self.root and self.copies_are_true():
+            found = gradients.matched(self, args)
+            if found is not None:
+                if self.ends_here():
+                    return found
+                gradients.unmatch(self, before)
+        if not self.recording and self.here is not self.root:
+            self.miss()
+        if self.recording:
+            return self.record_gradients(run, args)
+        found = self.now(run, (roots, grads, keep, create, goals))
+        self.begin_another()
+        return found
+
+    def ends_here(self) -> bool:
+        """Whether the round has ended with the operation that was matched last, and is computed."""
+        end = self.here
+        return end.runner is not None and (
+            any(finish(self) for finish in end.finishes) or self.run_round(end))
+
+    def begin_another(self) -> None:
+        """The next round begins, behind one that was not replayed."""
+        first = self.first
+        self.start_round()
+        self.missed(first)
+        self.begin()
+
     def backward(self, run: Any, roots: Any, grads: Any, keep: bool, create: bool,
                  inputs: Any) -> None:
         """``backward()``, and with it the round."""
@@ -125,10 +164,7 @@ class FreeTape(Tape):
             self.record_end(run, roots, grads, keep, create, inputs)
             return
         self.now(run, (roots, grads, keep, create, inputs))
-        first = self.first
-        self.start_round()
-        self.missed(first)
-        self.begin()
+        self.begin_another()
 
     def run_round(self, entry: Entry) -> bool:
         """Compute the round that ends here; False, with nothing changed, where that cannot be."""
@@ -141,7 +177,7 @@ class FreeTape(Tape):
         if found is None or not ending.sources.isdisjoint(found[0]):
             return False
         slots = found[0]
-        live = (*slots, *[slot for slot in entry.slots if slot not in slots])
+        live = (*slots, *[slot for slot in given_by(entry) if slot not in slots])
         runner = ending.runner(live)
         if runner is None:
             if live not in ending.compiled:
@@ -152,7 +188,7 @@ class FreeTape(Tape):
             return False
         forget(runner)
         try:
-            outputs = runner.run(arrays, [])
+            outputs = runner.run(arrays, self.numbers[:entry.number_count])
         except runner.Doubtful:
             return False
         ending.note(self, entry, found, runner)
@@ -182,7 +218,7 @@ class FreeTape(Tape):
                    inputs: Any) -> None:
         """Record the backward() that ends this round, as if no gradient had been there before."""
         plain = not (keep or create or inputs) and inspect_results[0] is None
-        self.notes.anchor = line()
+        self.notes.anchor, self.ends_with = line(), "backward()"
         from kkori.run.trace import Unbuildable, Unupdatable
         leaves = leaves_of(roots) if plain else []
         if not plain or any(map(is_hooked, leaves)):
@@ -208,11 +244,27 @@ class FreeTape(Tape):
                     new, leaf._grad = leaf._grad, old
                     if new is not None:
                         give(leaf, new._array)
+        self.count_recording()
+
+    def record_gradients(self, run: Any, args: Any) -> Any:
+        """Record the torch.autograd.grad() that ends this round."""
+        self.notes.anchor, self.ends_with = line(), "torch.autograd.grad()"
+        from kkori.run.trace import Unbuildable, Unupdatable
+        try:
+            found = gradients.call(self, run, *gradients.parts(args))
+            if not self.broken and self.at.runner is None:
+                self.at.runner = Ending(self.at, self)
+        except (Unrecordable, Unbuildable, Unupdatable) as reason:
+            self.give_up(str(reason))
+        finally:
+            switch.tape = None
+        self.count_recording()
+        return found
+
+    def count_recording(self) -> None:
+        """A round has been recorded, or not; the next one begins."""
         self.counts["recorded"] += 1
         self.failures += bool(self.broken)
-        if self.failures >= 4 or self.counts["recorded"] > 1 + (
-                self.counts["rounds"] // loops.REPLAYS_FOR_ANOTHER):
-            self.may_record = False
         self.forget()
         self.begin()
 
@@ -230,6 +282,11 @@ def following(end: Entry, tape: Tape) -> Any:
                     return True
         return None
     return go
+
+
+def given_by(end: Entry) -> list[int]:
+    """The slots of gradients that are put to where they belong at the end of a round."""
+    return end.slots if end.kind == "backward" else []
 
 
 def leaves_of(roots: Any) -> list[Tensor]:

@@ -54,6 +54,7 @@ class FreeFinish(Finish):
         super().__init__(tape, end.runner, held, runner)
         from kkori.codegen.segment import address_of
         self.end = end
+        self.gradients = end.slots if end.kind == "backward" else []
         self.lines[0] = "def finish(tape):"
         self.names.update(
             Tensor=Tensor, POINT=point, is_hooked=is_hooked, hooked=hooked, SWITCH=switch,
@@ -90,6 +91,9 @@ class FreeFinish(Finish):
         """From here on nothing comes between."""
         self.add(" with undisturbed():",
                  "  if sum(map(getrefcount, RESULTS)) != RUNNER.free: RUNNER.refresh()")
+        if self.end.number_count:
+            self.add(f"  numbers = tape.numbers[:{self.end.number_count}]",
+                     "  if numbers != RUNNER.numbers: RUNNER.take(numbers)")
         if self.runner.shared:
             self.add("  RUNNER.settle_threads()")
         self.add("  if CALL(): return None")
@@ -97,14 +101,14 @@ class FreeFinish(Finish):
     def deliver(self) -> None:
         """Gradients go to their leaves."""
         place = {slot: number for number, slot in enumerate(self.order())}
-        for k, slot in enumerate(self.end.slots):
+        for k, slot in enumerate(self.gradients):
             array = f"RESULTS[{place[slot]}]"
             self.add(f"  if old{k} is None:", f"   leaf{k}._grad = grad = new(Tensor)",
                      f"   grad._array = {array}", f"  else: give(leaf{k}, {array})")
 
     def order(self) -> list[int]:
         """The slots in the order in which they come out."""
-        return [*self.slots, *[slot for slot in self.end.slots if slot not in self.slots]]
+        return [*self.slots, *[slot for slot in self.gradients if slot not in self.slots]]
 
     def begin_next(self) -> None:
         """The next round begins."""

@@ -18,7 +18,7 @@ from kkori.run.entry import AWAY, EXTERNAL, SLOT, Entry, Unrecordable, alike, is
 from kkori.run.guards import Guard, later
 from kkori.run.record import watched
 
-__all__ = ["call", "redo"]
+__all__ = ["call", "matched", "parts", "redo", "unmatch"]
 
 HEAD = 4  # arguments before the tensors: how many roots and inputs, retain_graph, create_graph
 RESULT, GIVEN, NOTHING = range(3)  # what a call gives back: a result, an argument, or None
@@ -67,6 +67,15 @@ def matched(tape: Any, args: Any) -> Any:
                 if found is not None:
                     return found
     return None
+
+
+def unmatch(tape: Any, before: Entry) -> None:
+    """Forget the promised gradients that nobody has seen yet; the round stands at `before` again.
+    """
+    for entry in tape.here.after(before):
+        for slot in entry.slots:
+            tape.made[slot] = None
+    tape.here = before
 
 
 # Recording.
@@ -141,6 +150,7 @@ def add(tape: Any, entry: Entry, calls: Gradients) -> None:
     entry.go = later(entry, guard)
     tape.grow(entry)
     tape.at = last
+    tape.most_slots = max(tape.most_slots, last.slot_count)
 
 
 def own_memory(calls: Gradients) -> None:
@@ -197,7 +207,7 @@ def guard(entry: Entry, tape: Any) -> Any:
             found.lines.append(f"  bound[{data[0]}] = {found.name('I', calls.implicit[k])}")
         else:
             found.argument(f"a{k}", kind, data, entry.layouts, first)
-        if k in goals and kind == EXTERNAL:
+        if k in goals and (kind == EXTERNAL or kind == SLOT and data.written >= 0):
             found.check(f"a{k}._hooks is not None and any(a{k}._hooks)")
     found.names["any"] = any
     found.otherwise()

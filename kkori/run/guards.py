@@ -15,6 +15,8 @@ from functools import lru_cache
 from types import CellType, CodeType, FunctionType
 from typing import Any
 
+from numpy import ndarray
+
 from kkori.autograd.engine import inspect_results
 from kkori.autograd.mode import hooked
 from kkori.core.promise import Promise, promised
@@ -264,8 +266,23 @@ def snapshot(tape: Any, layout: Layout, number: int, tensor: Tensor) -> Tensor |
     """`tensor`, or a copy of it while NumPy code could write to it; None where it is large."""
     if tape.atomic or not is_shared_with_numpy(tensor.shared_storage()):
         return tensor
-    if layout.needs or layout.viewed or tensor._array.nbytes > MOST_SNAPSHOT:
+    if layout.needs or layout.viewed or extent_of(tensor._array) > MOST_SNAPSHOT:
         return None
-    copy = wrap(tensor._array.copy("K"))
+    copy = wrap(copy_of(tensor._array))
     tape.originals[number] = tensor, copy
     return copy
+
+
+def copy_of(array: Any) -> Any:
+    """A copy with the same strides, which is what a compiled round goes by."""
+    copy = array.copy("K")
+    if copy.strides != array.strides:
+        copy = ndarray(array.shape, array.dtype, bytearray(extent_of(array)), 0, array.strides)
+        copy[...] = array
+    return copy
+
+
+def extent_of(array: Any) -> int:
+    """How many bytes lie between the first and the last element."""
+    return sum(step * (length - 1) for step, length in zip(
+        array.strides, array.shape, strict=True)) + array.itemsize if array.size else 0

@@ -19,7 +19,9 @@ from kkori.tensor import Tensor
 __all__ = ["Notes", "built", "line"]
 
 MOST_EXITS = 32  # that differ; more are counted as one
-ENDS = {"return": "the end of the call"}  # events that are no method
+CALLED = {"step": "before_step", "grad": "grad"}  # by which functions some events come
+# Events that are no method.
+ENDS = {"return": "the end of the call", "grad": "torch.autograd.grad()"}
 
 
 def line() -> Any:
@@ -169,13 +171,15 @@ def wrong_end(tape: Any) -> str:
         known = any(entry.kind == "return" for entry in tape.here.ends)
         return ("an array rule may have to raise an error, or other results are kept" if known
                 else f"the call was over, where {expected(tape.here)} was recorded")
-    kind = "step" if "before_step" in callers() else "backward"
+    called = callers()
+    kind = next((kind for kind, name in CALLED.items() if name in called), "backward")
     runners = [entry.runner for entry in tape.here.ends if entry.kind == kind]
     if not runners:
-        return f"{kind}(), where {expected(tape.here)} was recorded"
-    if kind == "backward":
+        return f"{ENDS.get(kind, f'{kind}()')}, where {expected(tape.here)} was recorded"
+    if kind != "step":
         waits = "" if tape.may_hold else "a round that is not compiled yet, or "
-        return f"{waits}backward() with other options, hooks or gradients than were recorded"
+        return (f"{waits}{ENDS.get(kind, 'backward()')} with other options, hooks or gradients "
+                "than were recorded")
     optimizer = runners[-1].optimizer()
     return f"step(): {wrong_step(tape, runners[-1], optimizer)}"
 

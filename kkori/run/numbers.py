@@ -92,7 +92,7 @@ def fresh(tape: Any, row: Any, args: Any) -> Any:
 
     Whole numbers stay what they are until another one has come.
     """
-    places = places_of(row, args) if tape.may_hold and tape.inside is None else ()
+    places = places_of(row, args) if tape.inside is None else ()
     if not places:
         return args
     found = list(args)
@@ -115,7 +115,7 @@ def has_come(tape: Any, row: Any, place: int) -> bool:
 
 def has_other(tape: Any, row: Any, args: Any) -> bool:
     """Whether this operation was recorded here before, with other numbers for the same tensors."""
-    places = places_of(row, args) if tape.may_hold else ()
+    places = places_of(row, args)
     return bool(places) and any(
         one.row is row and len(one.patterns) == len(args) and all(
             kind == CONSTANT if place in places else kind != SLOT or arg._array.__class__ is data
@@ -134,8 +134,6 @@ def settle(tape: Any, entry: Entry, args: Any) -> None:
     numbers of the round."""
     numbers = tape.varying
     old, numbers.old = numbers.old, None
-    if not tape.may_hold:
-        return
     places = [place for place in places_of(entry.row, args) if args[place].__class__ is float]
     for one in tape.at.ops if places else ():
         varying = different(one, entry, places)

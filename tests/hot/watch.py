@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 import kkori as torch
+from kkori.autograd import mode
 from kkori.autograd.mode import switch
 from kkori.run import callers, hot, loops
 from kkori.run.asides import Asides
@@ -191,6 +192,7 @@ def run(source: str, on: bool, seed: Any = "") -> tuple[list[Any], int]:
     before = hot.enabled()
     hot.set_enabled(on)
     counted, callers.CALLS_BEFORE_RECORDING = callers.CALLS_BEFORE_RECORDING, 2
+    backwards, mode.BACKWARDS_BEFORE_RECORDING = mode.BACKWARDS_BEFORE_RECORDING, 3
     forget_rounds()
     Asides.followed_only = seed.__class__ is int and seed % 3 == 2  # as at a loop's second try
     names = {"log": log, "__name__": "program"}
@@ -218,6 +220,7 @@ def run(source: str, on: bool, seed: Any = "") -> tuple[list[Any], int]:
         hot.set_enabled(before)
         callers.CALLS_BEFORE_RECORDING = counted
         Asides.followed_only = False
+        mode.BACKWARDS_BEFORE_RECORDING = backwards
         forget_rounds()
     return log.seen, log.replayed - earlier
 
