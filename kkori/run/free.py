@@ -98,6 +98,11 @@ class FreeTape(Tape):
             self.let_go()
             switch.free_before = self  # for explain()
             switch.tape = switch.free = None  # after a rest, from the beginning
+            if not (self.counts["rounds"] or self.left_out.followed_only):
+                switch.free = again = FreeTape()
+                again.left_out.followed_only = True
+                again.begin()
+                return
             switch.backwards = BACKWARDS_BEFORE_RECORDING - rest
             switch.rest = min(2 * rest, loops.LONGEST_REST)
             return

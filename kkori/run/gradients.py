@@ -27,7 +27,7 @@ RESULT, GIVEN, NOTHING = range(3)  # what a call gives back: a result, an argume
 class Gradients:
     """What is known of one recorded call: its operations, and what it gives back."""
 
-    __slots__ = ("inner", "answers", "implicit", "needed")
+    __slots__ = ("inner", "answers", "implicit", "needed", "other_order")
 
     def __init__(self, inner: list[Entry], answers: list[tuple[int, int]],
                  implicit: dict[int, Any]) -> None:
@@ -35,6 +35,8 @@ class Gradients:
         self.answers = answers  # of each input: RESULT and a slot, GIVEN and which argument
         self.needed: list[Entry] = []  # whose results are promised
         self.implicit = implicit  # by argument: gradients that were not given, but made for roots
+        self.other_order = False  # operations had been run beside the round: a walk back that is
+        # done again, behind what it goes through, takes another way. What it gives is known then
 
     def is_like(self, other: Gradients) -> bool:
         return self.answers == other.answers and self.implicit.keys() == other.implicit.keys() and (
@@ -145,12 +147,20 @@ def add(tape: Any, entry: Entry, calls: Gradients) -> None:
         parent = inner
     last = calls.inner[-1] if calls.inner else entry
     entry.walk = calls
+    calls.other_order = not is_in_order(tape, entry.parent)
     calls.needed = needed(entry, calls)
     entry.slot_count = tape.at.slot_count
     entry.go = later(entry, guard)
     tape.grow(entry)
     tape.at = last
     tape.most_slots = max(tape.most_slots, last.slot_count)
+
+
+def is_in_order(tape: Any, at: Any) -> bool:
+    """Whether nodes were made in the order of the events up to `at`."""
+    found = [tape.nodes[slot].sequence for entry in at.path() for slot in entry.slots[:1]
+             if entry.kind == "op" and slot in tape.nodes]
+    return found == sorted(found)
 
 
 def own_memory(calls: Gradients) -> None:
@@ -275,13 +285,22 @@ def redo(entry: Entry, args: Any, values: dict[Any, Any]) -> Any:
         found = grad_of(roots, grads, keep, create, goals)
     finally:
         switch.tape = None
-    inner = entry.walk.inner
-    assert [row for row, _ in listener.heard] == [one.row for one in inner], "another walk back"
-    for one, (_, result) in zip(inner, listener.heard, strict=True):
+    inner, heard = entry.walk.inner, listener.heard
+    if entry.walk.other_order or [row for row, _ in heard] != [one.row for one in inner]:
+        inner, heard = answered(entry.walk, found)
+    for one, (_, result) in zip(inner, heard, strict=True):
         values[one] = result
         for tensor in result if one.several else (result,):
             tensor.shared_storage()  # before there are two tensors of it
     return found
+
+
+def answered(calls: Gradients, found: Any) -> tuple[list[Entry], list[Any]]:
+    """The operations that have made what a call gives back, and what they have given."""
+    made = {one.slots[0]: one for one in calls.inner if not one.several}
+    pairs = {slot: value for (kind, slot), value in zip(calls.answers, found, strict=True)
+             if kind == RESULT and slot in made}
+    return [made[slot] for slot in pairs], [(made[slot].row, pairs[slot]) for slot in pairs]
 
 
 def rebase(tensor: Any, real: Any, values: dict[Any, Any]) -> None:

@@ -232,6 +232,24 @@ for k in range(ROUNDS):
     except Exception as error:
         log.error(error)
 """),
+    "taken gradients": (1, "", """\
+state = [torch.zeros_like(p) for p in params]
+for k in range(ROUNDS):
+    try:
+        @forward
+        loss = @loss
+        grads = torch.autograd.grad(loss, params, allow_unused=True, retain_graph=k % 9 == 8)
+        @events
+        for place, (p, grad) in enumerate(zip(params, grads)):
+            if grad is not None and k > 2:
+                state[place] = 0.9 * state[place] + 0.1 * grad
+                p.data = p.data - 0.05 * state[place] / (1 - 0.9 ** k)
+        if k % 5 == 4:
+            kept.append(grads[0])
+        @events
+    except Exception as error:
+        log.error(error)
+"""),
     "derivatives": (1, "opt", """\
 opt = torch.optim.@optimizer
 for k in range(ROUNDS):
