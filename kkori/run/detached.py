@@ -40,6 +40,8 @@ def in_round(tensor: Tensor) -> Tensor | None:
             return None
         found: Tensor | None = tape.matched(DETACH, (tensor,))
         if found is not None:
+            if promise.array is not None:  # it has been looked at: so has this
+                found._array.show(promise.array)
             return found
         tape.miss(DETACH, (tensor,))  # the tensor is no promise any more
     return record(tape, tensor) if tape.recording else None
@@ -69,6 +71,8 @@ def record(tape: Any, tensor: Tensor) -> Tensor | None:
         entry.view = SLOT, known.slot
         tape.grow(entry)
     tape.note(entry.promises, (found,))
+    if known.slot in tape.seen:
+        tape.seen.update(entry.slots)
     return found
 
 

@@ -48,7 +48,7 @@ def simple(path: list[Any], held: Any) -> bool:
     is one of a result of this round with the same elements in the same order."""
     slots, _, views = held
     for entry in path:
-        if entry.kind == "input":
+        if entry.kind in ("input", "shown"):
             return False
         for slot, promise in zip(entry.slots, entry.promises, strict=True):
             if slot in slots and (entry.several or not in_order(promise)):

@@ -205,6 +205,8 @@ def fulfil(held: Any, outputs: list[Any], tails: Any, tape: Tape) -> None:
             continue
         if promised.array is not None:
             array = promised.array  # it has been looked at
+            if promised.slot in tape.handed:
+                tensor._storage = tape.handed[promised.slot]
         elif not promised.flags.c_contiguous:
             array = laid_out(array, promised.strides)
         promised.keep(array)

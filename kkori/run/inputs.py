@@ -66,8 +66,9 @@ def record(tape: Any, tensor: Any) -> bool:
 
 def can_be(tape: Any, known: Any, tensor: Any) -> bool:
     """Whether nothing else in the round shows the same memory."""
-    return (not known.needs and known.written < 0 and tensor._base is None
-            and known.flags.c_contiguous and not is_shown(tape.at.path(), known.slot)
+    return (known.slot not in tape.seen and not known.needs and known.written < 0
+            and tensor._base is None and known.flags.c_contiguous
+            and not is_shown(tape.at.path(), known.slot)
             and not shows_another(tape.at.path(), known.slot))
 
 

@@ -21,7 +21,7 @@ __all__ = ["Notes", "built", "line"]
 MOST_EXITS = 32  # that differ; more are counted as one
 CALLED = {"step": "before_step", "grad": "grad"}  # by which functions some events come
 # Events that are no method.
-ENDS = {"return": "the end of the call", "grad": "torch.autograd.grad()"}
+ENDS = {"return": "the end of the call", "grad": "torch.autograd.grad()", "shown": "numpy()"}
 
 
 def line() -> Any:

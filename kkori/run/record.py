@@ -16,7 +16,7 @@ from kkori.autograd.mode import switch
 from kkori.core.promise import promise_class
 from kkori.core.storage import is_shared_with_numpy, root_of
 from kkori.core.threads import undisturbed
-from kkori.run import branches, guards, numbers, sums, writes
+from kkori.run import branches, guards, handed, numbers, sums, writes
 from kkori.run.asides import Asides, holds_tensors
 from kkori.run.entry import (
     ALIAS,
@@ -87,6 +87,7 @@ class Recording:
         self.arrays: list[Any] = []  # of the externals
         self.left_out.forget()
         self.nodes: dict[int, Any] = {}  # slot -> node of a recorded result
+        self.seen: set[int] = set()  # slots of which NumPy code sees the memory
         self.grown: Any = None  # the first entry that this recording has made, and its parent
         self.inside: Entry | None = None
 
@@ -108,6 +109,7 @@ class Recording:
         for event, tensors in pending:
             self.note(event.promises, tensors)
         self.varying.note(self.numbers[:entry.number_count])
+        self.seen = handed.slots_of(entry.path())
         fewer = branches.take_down(self, branch)
         if fewer is not None:
             self.prune()
@@ -222,6 +224,8 @@ class Recording:
             raise Unrecordable(f"{row.name} has no loop rule yet")
         entry.row, entry.call, entry.mode = row, call, switch.on
         entry.patterns = [self.pattern(entry, arg) for arg in args]
+        if self.seen and handed.reads(entry, self.seen):
+            raise Unrecordable("a result that NumPy code sees")
         for kind, data in entry.patterns:
             if kind == NUMBER and data.dtype not in {
                     arg._array.dtype for arg in args if isinstance(arg, Tensor)}:

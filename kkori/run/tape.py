@@ -29,7 +29,7 @@ from kkori.autograd.mode import owed, switch
 from kkori.core.promise import Promise, promised
 from kkori.core.storage import root_of
 from kkori.core.threads import undisturbed
-from kkori.run import branches, gradients, inputs, looking, numbers, renamed, turns, writes
+from kkori.run import branches, gradients, handed, inputs, looking, numbers, renamed, turns, writes
 from kkori.run.asides import Asides, follows_nothing, holds_tensors, is_data
 from kkori.run.detached import DETACH
 from kkori.run.entry import ALIAS, AWAY, EXTERNAL, MOST_SNAPSHOT, SLOT, VARYING, Entry, is_hooked
@@ -96,6 +96,7 @@ class Tape(Recording):
         self.made: list[Any] = [None] * self.most_slots
         self.branch_at: Any = None  # where `branch` has been run, beside the round
         self.branch: list[Any] = []
+        self.handed: dict[int, Any] = {}  # by slot: storages of results that NumPy code sees
         self.originals: dict[int, Any] = {}  # number: external, and its copy in `bound`
         if self.written:
             writes.take_back(self)
@@ -403,6 +404,10 @@ class Tape(Recording):
         """Whether a result that will require gradients is an input of the round from now on."""
         return (inputs.record if self.recording else inputs.expect)(self, tensor)
 
+    def hand_over(self, tensor: Tensor) -> Any:
+        """The array of a result for NumPy code, where that is an event of the round; or None."""
+        return (handed.record if self.recording else handed.expect)(self, tensor)
+
     # Writing in place.
 
     def write(self, tensor: Tensor, result: Tensor) -> bool:
@@ -543,7 +548,7 @@ class Tape(Recording):
             return tensors
         if entry.kind == "grad":
             gradients.redo(entry, args, values)
-        if entry.kind in ("grad", "input"):
+        if entry.kind in ("grad", "input", "shown"):
             return ()
         switch.on = entry.mode
         if entry.kind == "write":
@@ -552,6 +557,7 @@ class Tape(Recording):
         found = found if entry.several else (found,)
         tensors = tensors or found
         for kind, tensor, real in zip(entry.promises, tensors, found, strict=True):
+            handed.put(self, kind, real)
             if tensor is not real:
                 become(tensor, real)
                 if self.rebasing:

@@ -111,6 +111,8 @@ def record(tape: Any, tensor: Tensor, result: Tensor, row: Any = WRITE) -> bool:
     tape.added = []
     try:
         entry.patterns = [tape.pattern(entry, tensor), tape.pattern(entry, result)]
+        if any(kind == SLOT and data.slot in tape.seen for kind, data in entry.patterns):
+            raise Unrecordable("a result that NumPy code sees")
         number = number_of(tape, entry, tensor)
         row.check(entry, number, tensor, result)
     except Unrecordable:

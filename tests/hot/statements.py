@@ -435,6 +435,12 @@ target = target + 0.01 * r
 
 array = array + 0.001 * loss.detach().numpy()
 kept.append(v.detach().numpy())
+
+# each
+kept.append(loss.detach().numpy())
+kept.append(loss.data.numpy()); log(loss.detach())
+loss.data.numpy()[...] = 0.25; log(loss)
+r = (h.argmax(1) == t).sum().numpy(); kept.append(r)
 """, "random": """\
 # each
 log(torch.rand(2))
