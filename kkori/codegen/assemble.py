@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import sys
 import threading
 import time
 import weakref
@@ -23,6 +24,7 @@ from kkori.codegen import target as targets
 from kkori.codegen import toolchain
 from kkori.codegen.object_cache import ObjectCache, default_folder, key_of
 from kkori.codegen.target import Target
+from kkori.core.threads import undisturbed
 
 __all__ = ["BadText", "Code", "assembly", "compile_text", "disk_cache", "load", "lock",
            "object_code", "statistics"]
@@ -72,11 +74,39 @@ class Code:
         return callable_
 
 
+    def __del__(self, at_exit: Any = sys.is_finalizing) -> None:
+        if not at_exit():
+            with undisturbed():
+                self._tracker = None
+
+
+class _Lock:
+    """A reentrant lock that is taken, held and given back without a signal being handled.
+
+    Ctrl-C in between could leave llvmlite's own lock taken for ever, and other threads waiting.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.held: list[undisturbed] = []
+
+    def __enter__(self) -> None:
+        calm = undisturbed()
+        calm.__enter__()
+        self.lock.acquire()
+        self.held.append(calm)
+
+    def __exit__(self, *error: object) -> None:
+        calm = self.held.pop()
+        self.lock.release()
+        calm.__exit__()
+
+
 class _Assembler:
     """LLVM's state of this process, behind one lock (llvmlite has one of its own anyway)."""
 
     def __init__(self) -> None:
-        self.lock = threading.RLock()
+        self.lock = _Lock()
         self.statistics = Statistics()
         self.known: weakref.WeakValueDictionary[Any, Code] = weakref.WeakValueDictionary()
         self.machines: dict[str, Any] = {}
@@ -141,9 +171,9 @@ _assembler = _Assembler()
 lock = _assembler.lock  # also for what is kept of results
 
 if hasattr(os, "register_at_fork"):  # a child must not inherit LLVM in the middle of a compile
-    os.register_at_fork(before=lambda: _assembler.lock.acquire(),
-                        after_in_parent=lambda: _assembler.lock.release(),
-                        after_in_child=lambda: _assembler.lock.release())
+    os.register_at_fork(before=lambda: _assembler.lock.lock.acquire(),
+                        after_in_parent=lambda: _assembler.lock.lock.release(),
+                        after_in_child=lambda: _assembler.lock.lock.release())
 
 
 def compile_text(text: str, names: Iterable[str], target: Target | None = None,

@@ -17,7 +17,7 @@ from kkori.codegen.emit import Unsupported, has_form
 from kkori.codegen.graph import Graph, Value, check
 from kkori.codegen.lowering import Program, lower
 from kkori.codegen.native import Native
-from kkori.codegen.placement import Wanted, place, place_inputs, settle, wanted
+from kkori.codegen.placement import Wanted, is_shown, place, place_inputs, settle, wanted
 from kkori.codegen.products import is_own
 from kkori.codegen.schedule import Plan, base, plan
 from kkori.codegen.target import Target
@@ -68,9 +68,9 @@ def passes_once(program: Program, graph: Graph, target: Target) -> Compiled | No
     check(goals.roots)
     buffers = place_inputs(program, graph)
     schedule = plan(goals.roots, [value for _, value in goals.writes], goals.doubts,
-                    lambda call: not is_own(call, buffers))
+                    lambda call: not (is_own(call, buffers) or is_shown(call, goals, buffers)))
     settle(goals.writes, schedule, graph, buffers)
-    place(schedule, buffers)
+    place(schedule, goals, buffers)
     if not all(has_form(nest, schedule.stored, buffers) for nest in schedule.nests):
         raise Unsupported("a sum along axes that are not like one")  # before anything is written
     native = Native(program, schedule, goals.doubts, buffers, target)
@@ -85,13 +85,15 @@ def described(found: Compiled, code: bytes) -> Blueprint:
     places = buffers.places
     numbers = {base(value): number for number, value in enumerate(goals.outputs)}
     hidden = sorted((value for value in schedule.stored
-                     if value not in numbers and value not in buffers.aliases),
+                     if value not in numbers and value not in buffers.aliases
+                     and value not in buffers.shown),
                     key=lambda value: value.number)
 
     def array(value: Value) -> Array:
         inner = base(value)
-        where, number = ("input", inner.attr) if inner.kind == "input" else (
-            "result", numbers[inner]) if inner in numbers else ("hidden", hidden.index(inner))
+        held = buffers.shown.get(inner, inner)
+        where, number = ("input", held.attr) if held.kind == "input" else (
+            "result", numbers[held]) if held in numbers else ("hidden", hidden.index(held))
         if inner is value:
             return Array(where, number, inner.shape)
         return Array(where, number, inner.shape, value.shape, value.attr)

@@ -47,6 +47,8 @@ class Native:
             if isinstance(stage, Nest):
                 waiting.append(self.add(emit_nest(f"nest{number}", stage, schedule.stored,
                                                   self.buffers, self.target)))
+            elif stage.value in self.buffers.shown:
+                continue
             elif is_own(stage.value, self.buffers):
                 waiting.append(self.add(self.product(f"product{number}", stage.value)))
             else:

@@ -17,8 +17,9 @@ from kkori.codegen.graph import Graph, Value
 from kkori.codegen.program import Program
 from kkori.codegen.schedule import CALLED, Nest, Plan, append, base, own_address, put
 from kkori.codegen.writer import Buffers
+from kkori.core.size import contiguous_strides
 
-__all__ = ["Wanted", "place", "place_inputs", "settle", "wanted"]
+__all__ = ["Wanted", "is_shown", "place", "place_inputs", "settle", "wanted"]
 
 
 class Wanted(NamedTuple):
@@ -146,8 +147,22 @@ def read_before(value: Value, readers: list[tuple[Value, Any]], nest: Nest) -> b
     return min(turns, default=0) <= group.index(value)
 
 
-def place(schedule: Plan, buffers: Buffers) -> None:
+def is_shown(value: Value, goals: Wanted, buffers: Buffers) -> bool:
+    """Whether a reshape that nobody keeps is nothing but memory that lies in order."""
+    operand = value.args[0] if value.kind == "reshape" else value
+    if operand is value or operand.kind == "view" or value in map(base, goals.outputs) or any(
+            operand is target or operand is written for target, written in goals.writes):
+        return False
+    return operand.kind != "input" or (
+        buffers.strides[operand] == contiguous_strides(operand.shape))
+
+
+def place(schedule: Plan, goals: Wanted, buffers: Buffers) -> None:
     """The rest of the places: what is stored and has not gone over an input."""
     for value in sorted(schedule.stored, key=lambda value: value.number):
-        if value not in buffers.places:
+        if value in buffers.places:
+            continue
+        if is_shown(value, goals, buffers):
+            buffers.show(value, value.args[0])
+        else:
             buffers.add(value)

@@ -215,12 +215,11 @@ class Segment:
 
     def array(self, wanted: Array) -> Any:
         """The array of a stored value, an input, or a view of either."""
-        if wanted.where == "input":
-            found = self.inputs[wanted.number]
-        elif wanted.where == "result":
-            found = self.results[wanted.number].reshape(wanted.shape)
-        else:
-            found = self.hidden[wanted.number]
+        held = self.inputs if wanted.where == "input" else (
+            self.results if wanted.where == "result" else self.hidden)
+        found = held[wanted.number]
+        if found.shape != wanted.shape:
+            found = found.reshape(wanted.shape)
         return found if wanted.seen is None else seen_through(wanted, found)
 
     def row(self, call: Call, parts: list[Any]) -> Any:

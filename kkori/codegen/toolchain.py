@@ -19,6 +19,8 @@ import threading
 from importlib.util import find_spec
 from typing import Any
 
+from kkori.core.threads import undisturbed
+
 __all__ = ["MissingToolchain", "available", "binding", "installed", "rest", "version"]
 
 OLDEST = 19  # LLVM's release that learned to write vector constants as `splat (...)`
@@ -40,7 +42,7 @@ def binding() -> Any:
     """
     global _loaded
     if _loaded is None:
-        with _lock:
+        with undisturbed(), _lock:
             if _loaded is None:
                 _loaded = _load()
     return _loaded

@@ -34,6 +34,7 @@ class Buffers:
         self.places: dict[Value, int] = {}
         self.strides: dict[Value, tuple[int, ...]] = {}
         self.aliases: set[Value] = set()  # values that are written over an input
+        self.shown: dict[Value, Value] = {}  # values that are the memory of another, and of which
         self.count = 0
 
     def add(self, value: Value, strides: Sequence[int] | None = None) -> int:
@@ -49,6 +50,12 @@ class Buffers:
         """Write `value` over the input `target`."""
         self.places[value], self.strides[value] = self.places[target], self.strides[target]
         self.aliases.add(value)
+
+    def show(self, value: Value, operand: Value) -> None:
+        """`value` is the memory of `operand`, in another shape."""
+        self.places[value] = self.places[operand]
+        self.strides[value] = contiguous_strides(value.shape)
+        self.shown[value] = self.shown.get(operand, operand)
 
 
 class Axis:

@@ -2,6 +2,7 @@ import ctypes
 import gc
 import mmap
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -162,3 +163,20 @@ def test_the_library_rests_between_compilations():
         begin < address + length and address < end
         for address, length in pieces for begin, end in writable)
     assert call(assemble.compile_text(added("rested", "3.0"), ["rested"]), "rested", 2.0) == 5.0
+
+
+def test_an_interrupt_waits_until_nobody_holds_the_lock():
+    """Or llvmlite's own lock could be left taken, and other threads would wait for ever."""
+    if threading.current_thread() is not threading.main_thread():
+        pytest.skip("signals are handled in the main thread only")
+    seen = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: seen.append(number))
+    try:
+        with assemble.lock:
+            with assemble.lock:
+                signal.raise_signal(signal.SIGINT)
+            assert not seen
+        assert seen == [signal.SIGINT]
+        assert signal.getsignal(signal.SIGINT) is not before
+    finally:
+        signal.signal(signal.SIGINT, before)
