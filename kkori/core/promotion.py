@@ -13,7 +13,7 @@ import numpy as np
 from kkori.core import dtype as types
 from kkori.core.dtype import BOOL, COMPLEX, FLOATING, INTEGRAL, dtype
 
-__all__ = ["promote_types", "can_cast", "result_type", "operands"]
+__all__ = ["all_alike", "promote_types", "can_cast", "result_type", "operands"]
 
 _pairs: dict[tuple[dtype, dtype], dtype] = {}
 
@@ -122,3 +122,12 @@ def operands(*values: Any, floats: bool = False) -> list[Any]:
     if floats and row.kind < FLOATING:
         row = types.get_default_dtype()
     return [cast(value, row) for value in values]
+
+
+def all_alike(arrays: list[Any]) -> bool:
+    """Whether arrays have one type and one shape, which is not that of no numbers at all."""
+    kind, shape = arrays[0].dtype, arrays[0].shape
+    for array in arrays:
+        if array.shape != shape or array.dtype is not kind or array.__class__ is not np.ndarray:
+            return False
+    return shape not in ((), (0,))

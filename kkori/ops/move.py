@@ -12,6 +12,7 @@ from kkori.autograd.mode import before_write, switch
 from kkori.core import errors
 from kkori.core.layout import CHANNELS_LAST_ORDER, contiguous_format, preserve_format
 from kkori.core.promise import settle
+from kkori.core.promotion import all_alike
 from kkori.ops.table import METHODS, TORCH, method, not_a_tensor, op, public
 from kkori.tensor import Tensor, dimension, share, wrap
 
@@ -615,6 +616,8 @@ def cat(tensors: Any, dim: int = 0) -> Tensor:
     given = checked_tensors("cat", tensors)
     if not given:
         raise ValueError(errors.message("torch.cat(): expected a non-empty list of Tensors"))
+    if all_alike([tensor._array for tensor in given]):
+        return _cat(dimension(dim, given[0]._array.ndim), *given)
     for place, tensor in enumerate(given):
         if not tensor._array.ndim:
             raise RuntimeError(errors.message(
