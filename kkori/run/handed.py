@@ -1,5 +1,5 @@
-"""Results that NumPy code sees in mid-round: ``costs.append(loss.data.numpy())`` before
-``backward()``, as events.
+"""Tensors that NumPy code sees in mid-round: ``costs.append(loss.data.numpy())`` before
+``backward()``, as events; and ``labels.numpy()``, for which the round goes on with a copy.
 
 Such an array is the memory of the result from then on, whatever is written to it: what the round
 gives back when it is over, or left, is just that. Its numbers are computed at once, by a program
@@ -12,15 +12,19 @@ from __future__ import annotations
 
 from typing import Any
 
+from numpy import ndarray
+
 from kkori.autograd.graph import _Output
 from kkori.core.promise import Promise
-from kkori.core.storage import Storage, shown_to_numpy
+from kkori.core.storage import Storage, root_of, shown_to_numpy
 from kkori.core.threads import undisturbed
 from kkori.run import inputs
 from kkori.run.detached import DETACH
-from kkori.run.entry import SLOT, Entry
+from kkori.run.entry import AWAY, MOST_SNAPSHOT, SLOT, Entry
+from kkori.run.guards import copy_of, extent_of
+from kkori.tensor import wrap
 
-__all__ = ["expect", "put", "reads", "record", "show", "slots_of"]
+__all__ = ["expect", "goes_on", "put", "reads", "record", "show", "slots_of"]
 
 
 def expect(tape: Any, tensor: Any) -> Any:
@@ -86,6 +90,48 @@ def record(tape: Any, tensor: Any) -> Any:
     tape.seen = slots_of(tape.at.path())
     return shown_to_numpy(tensor._array, tensor.shared_storage())
 
+
+# Tensors from outside.
+
+def goes_on(tape: Any, array: Any) -> bool:
+    """Whether the round can go on although NumPy code may write to this memory from now on: all
+    that it has of it are inputs that it does not change, of which it takes copies."""
+    root = root_of(array)
+    if tape.recording:
+        return tape.inside is None and not tape.broken and is_followed(tape) and not any(
+            is_on(held(), root) for held, _ in tape.class_of.values()) and not any(
+            is_on(getattr(held(), "_array", None), root) and held()._requires_grad
+            for held, _ in tape.external_of.values())
+    if tape.here is tape.root or tape.here is AWAY or id(root) in tape.state_roots or any(
+            is_on(one.array, root) for one in tape.written.values()):
+        return False
+    layouts = [layout for entry in tape.here.path() for layout in entry.layouts]
+    found = [number for number, tensor in enumerate(tape.bound[:len(layouts)])
+             if tensor is not None and is_on(tensor._array, root)]
+    if any(layouts[number].needs or layouts[number].viewed or number in tape.originals
+           or extent_of(tape.bound[number]._array) > MOST_SNAPSHOT for number in found):
+        return False
+    tape.asides += 1
+    tape.branch = []
+    with undisturbed():
+        for number in found:
+            tensor, copy = tape.bound[number], wrap(copy_of(tape.bound[number]._array))
+            tape.originals[number], tape.bound[number] = (tensor, copy), copy
+            tape.admitted += 1
+    return bool(found)
+
+
+def is_followed(tape: Any) -> bool:
+    """Whether something that has been recorded is followed."""
+    return any(kind.needs for _, kind in tape.class_of.values())
+
+
+def is_on(array: Any, root: Any) -> bool:
+    """Whether this is an array on the memory of `root`."""
+    return array.__class__ is ndarray and root_of(array) is root
+
+
+# Results.
 
 def source_of(path: list[Entry], kind: Any) -> Any:
     """The promise class of the result whose memory this is, if it is all of it; None else."""

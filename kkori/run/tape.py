@@ -461,7 +461,8 @@ class Tape(Recording):
 
     def shown(self, array: Any) -> None:
         """NumPy code sees `array` from now on, and may write to it."""
-        self.in_place(array)
+        if getattr(self, "ends_with_calls", False) or not handed.goes_on(self, array):
+            self.in_place(array)
         turns.shown(self, array)
 
     def concerns(self, written: Any) -> bool:

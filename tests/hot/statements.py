@@ -441,6 +441,8 @@ kept.append(loss.detach().numpy())
 kept.append(loss.data.numpy()); log(loss.detach())
 loss.data.numpy()[...] = 0.25; log(loss)
 r = (h.argmax(1) == t).sum().numpy(); kept.append(r)
+log(y.numpy().sum())
+y.numpy()[...] *= 0.9
 """, "random": """\
 # each
 log(torch.rand(2))

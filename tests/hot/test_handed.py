@@ -27,11 +27,12 @@ SHOWN = {
     "looked at behind": lambda loss, out, y: (loss.data.numpy(), loss.item()),
     "what was right": lambda loss, out, y: (out.argmax(1) == y).sum().numpy(),
     "guesses": lambda loss, out, y: (out.argmax(1).numpy() == 1).mean(),
+    "labels, too": lambda loss, out, y: (out.argmax(1).numpy() == y.numpy()).mean(),
+    "labels alone": lambda loss, out, y: y.numpy().sum(),
 }
 READ = {  # something else in the round reads these
     "outputs": lambda loss, out, y: out.detach().numpy(),
     "largest": lambda loss, out, y: out.max(1)[1].numpy(),
-    "labels, too": lambda loss, out, y: (out.argmax(1).numpy() == y.numpy()).mean(),
     "view": lambda loss, out, y: loss.detach().reshape(1, 1).numpy(),
 }
 
@@ -135,3 +136,33 @@ def test_in_rounds_without_a_step(compare):
                 log(loss)
         log(kept, w)
     assert compare(loop) >= 30
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_inputs_that_numpy_code_writes_to(compare, again):
+    """In mid-round, before and behind their use."""
+    def loop(log):
+        net, opt, _, x, _ = training()
+        y, kept = torch.randn(12, 3), []
+        for k in range(60):
+            out = net(x)
+            loss = (out - y).pow(2).mean()
+            shown = y.numpy()
+            if k % 5 == 3:
+                shown += 0.1
+            if again:
+                loss = loss + 0.1 * (out * y).mean()
+            if k % 7 == 5:
+                shown[0] = 1
+            if k % 11 == 6:
+                kept.append(shown)
+            opt.zero_grad()
+            loss.backward()
+            if k % 5 == 4:
+                shown -= 0.1
+            opt.step()
+            log(loss, y)
+            if k % 11 == 8:
+                kept.clear()
+        log(net.state_dict(), y)
+    compare(loop, 10)
