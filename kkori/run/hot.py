@@ -116,12 +116,11 @@ def owed_by(tape: Tape, update: Any, held: list[int], outputs: list[Any]) -> Any
     found = dict(zip(update.outputs[tuple(held)], outputs, strict=True))
     bound = tape.bound
     gone = replaced(tape.here.path())
-    for entry, tensors in tape.pending[::-1]:
-        if entry.kind == "backward" and not tensors:
-            for (number, _), kind in zip(entry.leaves, entry.promises, strict=True):
-                if kind.slot not in gone:
-                    leaves.append(bound[number])
-                    arrays.append(given(kind, found[kind.slot]))
+    for entry in tape.unasked()[::-1]:
+        for (number, _), kind in zip(entry.leaves, entry.promises, strict=True):
+            if kind.slot not in gone:
+                leaves.append(bound[number])
+                arrays.append(given(kind, found[kind.slot]))
     return leaves, arrays, 0, update
 
 

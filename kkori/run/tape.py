@@ -115,6 +115,11 @@ class Tape(Recording):
         """The events of this round so far, oldest first, each with what was promised for it."""
         return [(entry, entry.results(self.made)) for entry in self.here.path()]
 
+    def unasked(self) -> list[Entry]:
+        """The backward()s of this round whose gradients nobody has asked for."""
+        return [entry for entry in self.here.path()
+                if entry.kind == "backward" and not entry.results(self.made)]
+
     def let_go(self) -> None:
         """Nothing more will be matched: forget all, and what it holds."""
         if self.here is not self.root:
@@ -356,14 +361,14 @@ class Tape(Recording):
         """
         if self.owes is not None:
             self.hand_out_computed()
-        if any(leaf._added_to for leaf in leaves) and any(entry.sums for entry, _ in self.pending):
+        if any(leaf._added_to for leaf in leaves) and any(
+                entry.sums for entry in self.here.path()):
             self.flush()
         if not self.due:
             return
         with self.lock:
-            for entry, tensors in self.pending if self.due else ():
-                if entry.kind == "backward" and not tensors:
-                    self.hand_out_promised(entry)
+            for entry in self.unasked() if self.due else ():
+                self.hand_out_promised(entry)
             self.due = False
 
     def owes_any(self, tensors: Any) -> bool:

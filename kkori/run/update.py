@@ -409,10 +409,9 @@ class Update:
         """Whether all parameters have the gradients that this round has promised, or would have
         them if somebody looked."""
         promised: dict[int, Any] = {}
-        for entry, tensors in tape.pending:
-            if entry.kind == "backward" and not tensors and tape.due:
-                promised.update(zip([id(tape.bound[number]) for number, _ in entry.leaves],
-                                    entry.promises, strict=True))
+        for entry in tape.unasked() if tape.due else ():
+            promised.update(zip([id(tape.bound[number]) for number, _ in entry.leaves],
+                                entry.promises, strict=True))
         for group in groups:
             for param in group["params"]:
                 grad = param._grad
