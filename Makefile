@@ -3,6 +3,7 @@
 #   make demo     train three against seven on real digits and save one picture
 #   make test     set up a virtual environment and pass the tests
 #   make eager    pass them again with nothing recorded (but those that choose for themselves)
+#   make bare     pass them in an environment that has NumPy alone
 #   make oracle   add PyTorch 2.13.0 to it, so that `make test` also compares with that
 #   make lint     style and types
 #   make size     what this weighs: the wheel, and what installing it brings
@@ -18,7 +19,7 @@ RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test eager oracle lint size clean
+.PHONY: help demo test eager bare oracle lint size clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -51,6 +52,15 @@ test: $(VENV)/.dev
 eager: $(VENV)/.dev
 	KKORI_EAGER=1 $(RUN) -m pytest -q -n $(WORKERS) --ignore=tests/hot --ignore=tests/codegen tests
 
+$(VENV)-bare/.dev: requirements/bare.txt
+	@$(PYTHON) -m venv $(VENV)-bare
+	@$(VENV)-bare/bin/python -m pip install --quiet --disable-pip-version-check \
+	  --requirement requirements/bare.txt
+	@touch $@
+
+bare: $(VENV)-bare/.dev
+	PYTHONPATH=. $(VENV)-bare/bin/python -m pytest -q -n $(WORKERS) tests
+
 oracle: $(VENV)/.oracle $(VENV)/.dev
 
 lint: $(VENV)/.dev
@@ -61,5 +71,5 @@ size: | $(VENV)/bin/python
 	@$(RUN) scripts/size_report.py
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-bare build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

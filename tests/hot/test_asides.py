@@ -10,6 +10,8 @@ import kkori as torch
 import kkori.nn.functional as F
 from kkori import nn
 
+pytest.importorskip("llvmlite")
+
 
 def model_and_data(rows=12):
     net = nn.Sequential(nn.Linear(2, 5), nn.Tanh(), nn.Linear(5, 3))

@@ -9,6 +9,8 @@ import kkori as torch
 from kkori import nn
 from kkori.nn import functional as F
 
+pytest.importorskip("llvmlite")
+
 ROUNDS = 24
 AT_FIRST = 14  # rounds that may run at once: numbers are looked at there some times before
 

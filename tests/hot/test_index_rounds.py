@@ -7,6 +7,8 @@ import pytest
 import kkori as torch
 from kkori import nn
 
+pytest.importorskip("llvmlite")
+
 ROUNDS = 14
 GENERATOR_SEED = 3
 

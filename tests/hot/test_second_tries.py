@@ -11,6 +11,8 @@ from kkori import nn
 from kkori.nn import functional as F
 from kkori.run import loops
 
+pytest.importorskip("llvmlite")
+
 ROUNDS = 40
 AT_FIRST = 16  # rounds: the first try, and what it takes to compile another
 

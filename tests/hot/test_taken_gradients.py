@@ -10,6 +10,8 @@ from kkori.autograd.mode import switch
 from kkori.nn import functional as F
 from kkori.run import loops
 
+pytest.importorskip("llvmlite")
+
 ROUNDS = 40
 AT_FIRST = 18  # counted, recorded, matched until compiling pays
 

@@ -8,6 +8,8 @@ import kkori as torch
 import kkori.nn.functional as F
 from kkori import nn
 
+pytest.importorskip("llvmlite")
+
 
 def adversaries():
     maker, judge = nn.Linear(3, 4), nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 1))
