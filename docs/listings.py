@@ -77,9 +77,11 @@ def watched() -> Iterator[dict[str, str]]:
         note("\n".join(lines))
         return closed(lines, names)
 
-    before, tape, caution = hot.enabled(), switch.tape, loops._state["caution"]
-    loops._state["caution"] = 1
+    before, outer = hot.enabled(), dict(vars(switch))
+    caution, most = loops._state["caution"], loops.MOST_CAUTION
+    loops._state["caution"] = loops.MOST_CAUTION = 1  # whatever loops end meanwhile
     hot.set_enabled(True)
+    vars(switch).clear()
     record.GUARDS = {**kinds, "op": guard}
     guards.closed = noted_guard
     finish.code_of = lambda text: code_of(note(text))  # type: ignore[assignment]
@@ -89,7 +91,9 @@ def watched() -> Iterator[dict[str, str]]:
         record.GUARDS = kinds
         guards.closed, finish.code_of = closed, code_of
         hot.set_enabled(before)
-        switch.tape, loops._state["caution"] = tape, caution
+        vars(switch).clear()
+        vars(switch).update(outer)
+        loops._state["caution"], loops.MOST_CAUTION = caution, most
 
 
 def plan(schedule: Any) -> str:
