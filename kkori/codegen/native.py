@@ -11,6 +11,7 @@ from kkori.codegen.graph import Value
 from kkori.codegen.products import emit_product, is_own
 from kkori.codegen.program import Program
 from kkori.codegen.schedule import Nest, Plan, base
+from kkori.codegen.sharing import texts
 from kkori.codegen.target import Target
 from kkori.codegen.writer import Buffers
 
@@ -32,7 +33,8 @@ class Native:
         self.pool = buffers.count + program.numbers
         self.places = self.pool + RESERVED
         self.target, self.buffers = target, buffers
-        self.parts: list[str] = []
+        self.nests: list[Emitted] = []
+        self.parts: list[str] = []  # of the text: other stages, drivers
         self.helpers: dict[str, str] = {}
         self.write(program, schedule, doubts)
 
@@ -71,7 +73,10 @@ class Native:
 
     def add(self, stage: Emitted) -> Run:
         """Take a stage's text; threads share it if it is large enough."""
-        self.parts.append(stage.text)
+        if stage.product:
+            self.parts.append(stage.text)
+        else:
+            self.nests.append(stage)
         if stage.work < WORK_TO_SHARE * self.target.lanes("float") or (
                 stage.extent <= stage.grain):
             return Run(stage)
@@ -98,7 +103,7 @@ class Native:
     @property
     def text(self) -> str:
         """What LLVM gets."""
-        return linked("\n\n".join(self.parts), self.target, self.helpers)
+        return linked("\n\n".join([*texts(self.nests), *self.parts]), self.target, self.helpers)
 
     def described(self) -> list[blueprint.Driver]:
         """The drivers in plain terms."""
