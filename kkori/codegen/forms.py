@@ -15,6 +15,7 @@ not change in a loop is computed before it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from kkori.codegen.graph import Value
 from kkori.codegen.scalars import LIBRARY, LLVM_TYPES, literal, shaped, splat, suffix
@@ -24,6 +25,7 @@ from kkori.codegen.writer import Axis, Buffers, Code, Writer, combine, some
 __all__ = ["Form", "columns", "point", "rows", "tile_of"]
 
 COLUMN_VECTORS, ROW_TILE, ROW_VECTORS = 4, 4, 2
+COLUMN_BLOCK = 256  # rows that are summed one after another
 ROW_BLOCK = 4096  # elements of long rows that are summed before the next tile of rows is
 NEUTRAL = {"add": -0.0, "max": float("-inf"), "min": float("inf")}
 
@@ -247,8 +249,10 @@ def add_up(form: Form, running: Running) -> list[str]:
 def columns_inner(form: Form, writer: Writer, sums: list[Value],
                   axes: list[dict[str, Axis]]) -> list[str]:
     """The loop down the rows, with one accumulator for each sum and column vector."""
-    code = writer.code
+    code, length = writer.code, form.lengths[form.over]
     loop, end, before = (form.label(s) for s in ("loop", "sum", "before"))
+    blocked = length > 2 * COLUMN_BLOCK
+    enter = f"{before}.block" if blocked else before
     row = code.name("i")
     phis, updates = [], []
     side_by_side(form, writer, sums, [{**axis, form.over: Axis(row, 2)} for axis in axes])
@@ -256,17 +260,49 @@ def columns_inner(form: Form, writer: Writer, sums: list[Value],
         writer.axes.update(axis)
         writer.axes[form.over] = Axis(row, 2)
         for value in sums:
-            new, phi = accumulate(form, writer, value, loop, before)
+            new, phi = accumulate(form, writer, value, loop, enter)
             phis.append(phi)
             updates.append(((value, writer.places(own_address(value))), new))
     step, more = code.name("i"), code.name("more")
+    ahead: list[str]
+    behind: list[str]
+    inside, first, stop, ahead, behind = code.take(2), "0", str(length), [], []
+    if blocked:
+        first, stop, ahead, behind, updates = in_blocks(form, writer, updates, before, end)
     for key, new in updates:
         writer.finished[key] = new, form.width, 3
-    return [f"  br label %{before}", f"{before}:", f"  br label %{loop}", f"{loop}:",
-            f"  {row} = phi i64 [ 0, %{before} ], [ {step}, %{loop} ]", *phis,
-            *code.take(2), f"  {step} = add i64 {row}, 1",
-            f"  {more} = icmp slt i64 {step}, {form.lengths[form.over]}",
-            f"  br i1 {more}, label %{loop}, label %{end}", f"{end}:"]
+    return [f"  br label %{before}", f"{before}:", *ahead, f"  br label %{loop}", f"{loop}:",
+            f"  {row} = phi i64 [ {first}, %{enter} ], [ {step}, %{loop} ]", *phis,
+            *inside, f"  {step} = add i64 {row}, 1", f"  {more} = icmp slt i64 {step}, {stop}",
+            f"  br i1 {more}, label %{loop}, label %{end}", f"{end}:", *behind]
+
+
+Updates = list[tuple[Any, str]]  # keys of finished sums, and their names
+
+
+def in_blocks(form: Form, writer: Writer, updates: Updates, before: str,
+              end: str) -> tuple[str, str, list[str], list[str], Updates]:
+    """A loop over blocks of rows around the loop down the rows: where that begins and stops, the
+    lines before and behind it, the totals. The sum of thousands of numbers, one after another,
+    would lose digits that the sum of the sums of some hundred keeps."""
+    code, length = writer.code, form.lengths[form.over]
+    first, last, fits, stop, more = (code.name(s) for s in ("i", "i", "fits", "i", "more"))
+    phis, totals = [], []
+    for key, new in updates:
+        value, total = key[0], code.name("total")
+        start = splat(NEUTRAL[value.attr[0]], value.dtype, form.width)
+        found = combine(code, 2, value, total, new, form.width)
+        phis.append(f"  {total} = phi {shaped(value.dtype, form.width)} "
+                    f"[ {start}, %{before} ], [ {found}, %{end} ]")
+        totals.append((key, found))
+    ahead = [f"  br label %{before}.block", f"{before}.block:",
+             f"  {first} = phi i64 [ 0, %{before} ], [ {stop}, %{end} ]", *phis,
+             f"  {last} = add i64 {first}, {COLUMN_BLOCK}",
+             f"  {fits} = icmp slt i64 {last}, {length}",
+             f"  {stop} = select i1 {fits}, i64 {last}, i64 {length}"]
+    behind = [*code.take(2), f"  {more} = icmp slt i64 {stop}, {length}",
+              f"  br i1 {more}, label %{before}.block, label %{end}.all", f"{end}.all:"]
+    return first, stop, ahead, behind, totals
 
 
 def side_by_side(form: Form, writer: Writer, values: Sequence[Value],
