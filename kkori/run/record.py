@@ -159,8 +159,10 @@ class Recording:
             one._requires_grad or self.recorded(one._array) is not None for one in tensors)
 
     def leave_out_other_cuts(self, row: Any, args: Any) -> None:
-        """Unrecordable where a round cuts another part out of the data here than one did that has
-        not come again since: no two may be the same."""
+        """Unrecordable where a round, behind an update by hand, cuts another part out of the data
+        than one did that has not come again since: no two may be the same."""
+        if not any(entry.kind == "write" for entry in self.at.path()):
+            return
         others = [one for one in self.at.ops if one.row is row and is_cut(one)]
         if others and self.is_part_of_data(row, args) and not any(
                 one.replayed() for one in others):
