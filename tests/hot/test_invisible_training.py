@@ -304,3 +304,28 @@ def test_who_trains_otherwise_cannot_tell(name):
 
 def test_two_threads_that_train_with_two_steps_in_some_rounds_cannot_tell():
     assert_cannot_tell(TWO_THREADS, "two threads")
+
+
+HALVES = """
+import kkori as torch
+from kkori import nn
+data = torch.randn(4, 2)
+net = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 3), nn.Sigmoid(), nn.Linear(3, 3))
+opt = torch.optim.Adadelta(net.parameters(), eps=1e-2)
+for k in range(14):
+    try:
+        for part in range(2):
+            loss = net(data[:4 if k % 4 else 2]).tanh().mean() / 2
+            loss.backward()
+            if k == 9:
+                raise ValueError("on purpose")
+        opt.step()
+        opt.zero_grad()
+    except ValueError as error:
+        opt.zero_grad()
+log(list(net.parameters()))
+"""
+
+
+def test_rounds_of_other_lengths_that_end_behind_the_first_half_cannot_tell():
+    assert_cannot_tell(HALVES, "halves")
