@@ -309,13 +309,18 @@ def test_two_threads_that_train_with_two_steps_in_some_rounds_cannot_tell():
 HALVES = """
 import kkori as torch
 from kkori import nn
-data = torch.randn(4, 2)
+n = 4
+data, target = torch.randn(n, 2), torch.randn(n, 3)
 net = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 3), nn.Sigmoid(), nn.Linear(3, 3))
-opt = torch.optim.Adadelta(net.parameters(), eps=1e-2)
+params, w, v = list(net.parameters()), net[1].weight, net[3].bias
+opt = torch.optim.Adadelta(params, eps=1e-2)
 for k in range(14):
     try:
         for part in range(2):
-            loss = net(data[:4 if k % 4 else 2]).tanh().mean() / 2
+            size = n if k % 4 else n - 2
+            x, y = data[:size], target[:size]
+            h = net(x)
+            loss = ((h).tanh().mean()) / 2
             loss.backward()
             if k == 9:
                 raise ValueError("on purpose")
@@ -323,7 +328,7 @@ for k in range(14):
         opt.zero_grad()
     except ValueError as error:
         opt.zero_grad()
-log(list(net.parameters()))
+log(params)
 """
 
 
