@@ -37,7 +37,7 @@ from kkori.run.entry import (
     same_number,
 )
 from kkori.run.numbers import is_number
-from kkori.run.sums import owed_slots
+from kkori.run.sums import dropped_slots, owed_slots
 from kkori.tensor import Tensor, wrap
 
 __all__ = ["Guard", "admit", "closed", "ending", "following", "later", "operation"]
@@ -237,6 +237,8 @@ def following(entry: Entry, tape: Any) -> Any:
         guard.check(f"{leaf}._grad is not None or hooked[0] and is_hooked({leaf})")
     for slot in owed_slots(entry):
         guard.check(f"tape.made[{slot}] is not None")
+    for slot in dropped_slots(entry):
+        guard.check(f"tape.made[{slot}] is None")
     event = guard.name("E", entry)
     guard.check("inspects[0] is not None or tape.originals and not tape.copies_are_true()")
     if entry.sums:

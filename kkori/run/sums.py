@@ -6,7 +6,8 @@ place. Until then the sum is pending, and nobody may hold the gradient but its l
 
 Where ``backward()`` is called several times before a step, the later ones add to what the first
 has given (`adds`). In the program that is a new value, which takes the place of the old one; in
-replay the old one must still be owed, so nobody can have seen it.
+replay the old one must still be owed, so nobody can have seen it. Where the program dropped what
+the first had given, replay must see that it was handed out, as whoever drops a gradient does.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from kkori.core.promise import Promise, promise_class
 from kkori.run.entry import SLOT, Entry, is_hooked
 from kkori.tensor import Tensor, wrap
 
-__all__ = ["add", "given", "is_alone", "is_first", "is_gradient", "owed_slots", "replaced",
-           "result"]
+__all__ = ["add", "dropped_slots", "given", "is_alone", "is_first", "is_gradient", "owed_slots",
+           "replaced", "result"]
 
 _alone = [1000, 1000]  # what CPython counts for a gradient, and its storage, of the leaf alone
 
@@ -75,6 +76,14 @@ def owed_slots(entry: Entry) -> list[int]:
     """A slot of each backward() that `entry` adds to: all of one are handed out together."""
     old = entry.adds.values()
     return [one.slots[0] for one in entry.path() if any(kind in old for kind in one.promises)]
+
+
+def dropped_slots(entry: Entry) -> list[int]:
+    """A slot of each earlier backward() of the round whose gradients were dropped before `entry`
+    gave new ones to their leaves."""
+    fresh = {number for number, _ in entry.leaves if number not in entry.adds}
+    return [one.slots[0] for one in entry.path() if one is not entry and one.kind == "backward"
+            and any(number in fresh for number, _ in one.leaves)]
 
 
 def replaced(path: list[Entry]) -> set[int]:

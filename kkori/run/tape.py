@@ -37,7 +37,7 @@ from kkori.run.guards import GUARD
 from kkori.run.notes import Notes
 from kkori.run.record import Recording, apart, is_cut
 from kkori.run.renamed import become
-from kkori.run.sums import is_alone, owed_slots
+from kkori.run.sums import dropped_slots, is_alone, owed_slots
 from kkori.tensor import Tensor, share, wrap
 
 __all__ = ["Entry", "Tape"]
@@ -330,7 +330,9 @@ class Tape(Recording):
             leaf = bound[number]
             if leaf._grad is not None or leaf._hooks is not None and is_hooked(leaf):
                 return False
-        if any(self.made[slot] is not None for slot in owed_slots(entry)):
+        made = self.made
+        if any(made[slot] is not None for slot in owed_slots(entry)) or any(
+                made[slot] is None for slot in dropped_slots(entry)):
             return False
         if entry.sums and not all(is_alone(bound[number]) for number, _ in entry.sums):
             return False
