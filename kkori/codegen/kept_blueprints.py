@@ -14,6 +14,7 @@ import functools
 import os
 import sys
 from collections.abc import Iterable
+from typing import Any
 
 from kkori.codegen import assemble, toolchain
 from kkori.codegen.blueprint import Blueprint, packed, unpacked
@@ -31,39 +32,52 @@ _recent = Recent(LIMIT_BYTES)
 def find(program: Program, target: Target, anew: bool = False) -> Blueprint | None:
     """The blueprint of a program, compiled if no equal program was (or `anew`); None where
     something in it has no loop rule yet."""
-    try:
-        key = key_of_program(program)
-    except Unkeyable:
+    known = known_as(program, target)
+    if known is None:
         return compile(program, target)
-    known = key, target.key, target.caches
     with assemble.lock:
         if not anew and known in _recent:
             assemble.statistics().memory_hits += 1
-            return _recent[known]
-        name = key_of(key, repr(target.caches), *facts(target))
-        found = None if anew else on_disk(name)
-        if found is None:
+        elif anew or not fetch(known, target):
             found = compile(program, target)
             if found is not None:
-                assemble.disk_cache().put(name, packed(found))
-        _recent.put(known, found, len(key) + (len(found.code) if found else 0))
-        return found
+                assemble.disk_cache().put(name_of(known, target), packed(found))
+            remember(known, found)
+        return _recent[known]
 
 
 def is_kept(program: Program, target: Target) -> bool:
     """Whether `find` would find the blueprint of a program without compiling it."""
-    try:
-        key = key_of_program(program)
-    except Unkeyable:
-        return False
-    known = key, target.key, target.caches
+    known = known_as(program, target)
     with assemble.lock:
-        if known not in _recent:
-            found = on_disk(key_of(key, repr(target.caches), *facts(target)))
-            if found is None:
-                return False
-            _recent.put(known, found, len(key) + len(found.code))
-        return _recent[known] is not None
+        return known is not None and (known in _recent or fetch(known, target)) and (
+            _recent[known] is not None)
+
+
+def known_as(program: Program, target: Target) -> Any:
+    """What a blueprint goes by in memory; None where the program has no key."""
+    try:
+        return key_of_program(program), target.key, target.caches
+    except Unkeyable:
+        return None
+
+
+def name_of(known: Any, target: Target) -> str:
+    """What it goes by on disk."""
+    return key_of(known[0], repr(target.caches), *facts(target))
+
+
+def remember(known: Any, found: Blueprint | None) -> None:
+    """Keep it in memory."""
+    _recent.put(known, found, len(known[0]) + (len(found.code) if found else 0))
+
+
+def fetch(known: Any, target: Target) -> bool:
+    """Bring it into memory, if the disk has it."""
+    found = on_disk(name_of(known, target))
+    if found is not None:
+        remember(known, found)
+    return found is not None
 
 
 def compile(program: Program, target: Target) -> Blueprint | None:

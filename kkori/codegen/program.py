@@ -43,10 +43,12 @@ class Program:
         self.outputs = list(outputs)  # slots wanted as new arrays
         self.writes = list(writes)  # (input overwritten, slot)
         self.stores = list(stores)  # (0-dim input, its new number)
+        self.key: bytes | None = None  # once somebody has asked for it: nothing changes then
 
     def replaced(self, **parts: Any) -> Program:
         """The same with some parts replaced."""
-        return Program(**{**vars(self), **parts})
+        own = {name: value for name, value in vars(self).items() if name != "key"}
+        return Program(**{**own, **parts})
 
 
 # Keys.
@@ -61,7 +63,14 @@ FORMAT = 2  # of marshal: without references, so that equal things are equal byt
 
 def key_of_program(program: Program) -> bytes:
     """All that decides what is compiled, as bytes: 1, 1.0 and True are different, 0.0 and -0.0,
-    a list and a tuple. Raises `Unkeyable`."""
+    a list and a tuple. The program may not be changed any more. Raises `Unkeyable`."""
+    if program.key is None:
+        program.key = written_down(program)
+    return program.key
+
+
+def written_down(program: Program) -> bytes:
+    """The key of a program that has none yet."""
     specs = [layout(spec) for spec in program.inputs]
     steps = [(row, [argument(arg) for arg in args], list(slots), [layout(spec) for spec in results])
              for row, args, slots, results in program.steps]

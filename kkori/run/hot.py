@@ -65,7 +65,7 @@ def run_round(tape: Tape, update: Any, optimizer: Any) -> bool:
             held = None  # or it would hold results longer than they are needed
             tape.flush()
             return False
-        runner = update.runner(slots)
+        runner = update.runner(slots, tape)
         if runner is None:
             tape.flush()
             give_up(loop_of(optimizer), update.failure)

@@ -7,7 +7,7 @@ from typing import Any
 from kkori.run.detached import DETACH
 from kkori.run.entry import ALIAS, EXTERNAL, NUMBER, SLOT, VARYING, Entry
 from kkori.run.memory import uncollected
-from kkori.run.notes import built
+from kkori.run.notes import ORIGINS, built
 
 __all__ = ["Trace", "Unbuildable", "Unupdatable", "look"]
 
@@ -26,6 +26,7 @@ class Trace:
     def __init__(self, end: Entry) -> None:
         from kkori.codegen.program import Program, Spec, Step
         path = end.path()
+        self.asked: Any = None  # the program that was asked for last
         self.program = program = Program(numbers=end.number_count)
         self.next_slot = end.slot_count
         self.written: dict[int, int] = {}  # externals that are written to: slots of their values
@@ -70,8 +71,9 @@ class Trace:
             raise Unupdatable("compiling needs llvmlite, which is not installed")
         try:
             from kkori.codegen.segment import build
-            found = built(build, self.program.replaced(outputs=outputs))
-            toolchain.rest()
+            found = built(build, self.asking(outputs))
+            if found is None or found.origin != ORIGINS["memory_hits"]:
+                toolchain.rest()
             missing = "" if found is not None else self.missing()
         except Exception as error:  # whatever is wrong there: the program goes on without it
             raise Unbuildable(f"the compiler failed: {type(error).__name__}: {error}") from error
@@ -88,7 +90,13 @@ class Trace:
             return False
         from kkori.codegen.kept_blueprints import is_kept
         from kkori.codegen.target import current
-        return is_kept(self.program.replaced(outputs=outputs), current())
+        return is_kept(self.asking(outputs), current())
+
+    def asking(self, outputs: list[int]) -> Any:
+        """The program that gives the slots in `outputs`."""
+        if self.asked is None or self.asked.outputs != outputs:
+            self.asked = self.program.replaced(outputs=outputs)
+        return self.asked
 
     def missing(self) -> str:
         """Which step has no loop rule; empty if all have."""

@@ -554,13 +554,14 @@ class Update:
         """The slots that a round has to give: what is held, and gradients for whoever asks."""
         return [*live, *[slot for slot in self.gradients if slot not in live]]
 
-    def runner(self, live: tuple[int, ...]) -> Any:
+    def runner(self, live: tuple[int, ...], tape: Any) -> Any:
         """The compiled round that also gives the slots in `live`; None where there is none."""
         if live not in self.compiled:
             try:
                 if not self.compiled:
                     from kkori.codegen.blas import stop_turning
-                    release()  # compiled rounds keep nothing in memory between operations
+                    if not tape.replayed():
+                        release()  # compiled rounds keep nothing in memory between operations
                     stop_turning()  # and need both the processors
                 slots = self.outputs_for(live)
                 self.compiled[live] = self.trace.build(slots)
