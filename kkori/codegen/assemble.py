@@ -73,7 +73,6 @@ class Code:
         callable_.code = self
         return callable_
 
-
     def __del__(self, at_exit: Any = sys.is_finalizing) -> None:
         if not at_exit():
             with undisturbed():

@@ -14,12 +14,12 @@ from kkori.codegen import blueprint
 from kkori.codegen.assemble import object_code
 from kkori.codegen.blueprint import Array, Blueprint
 from kkori.codegen.emit import Unsupported, has_form
-from kkori.codegen.graph import Graph, Value, check
+from kkori.codegen.graph import Graph, Value, base, check
 from kkori.codegen.lowering import Program, lower
 from kkori.codegen.native import Native
 from kkori.codegen.placement import Wanted, is_shown, place, place_inputs, settle, wanted
 from kkori.codegen.products import is_own
-from kkori.codegen.schedule import Plan, base, plan
+from kkori.codegen.schedule import Plan, plan
 from kkori.codegen.target import Target
 from kkori.codegen.writer import Buffers
 

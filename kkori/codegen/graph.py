@@ -11,10 +11,10 @@ A `Value` is an array that may or may not ever exist. There are eleven kinds:
     view     the operand's elements, re-addressed   attr: for each dimension of the operand, the
                                                     dimension of the view it follows, or None (it
                                                     has length 1 there, or stays at index 0)
-    slice    some of the operand's elements          attr: for each dimension (start, step)
+    slice    some of the operand's elements         attr: for each dimension (start, step)
     reshape  the operand's elements in row-major order in another shape
     dot      a matrix product (n, k) x (k, m) that is no mere loop
-    row      a result of an array rule                attr: (number of its step, of the result)
+    row      a result of an array rule               attr: (number of its step, of the result)
 
 Equal values are one object: the graph is built through `Graph`, which looks before it makes. So
 common subexpressions are found as they arise, and identity is equality. `check` verifies the spec.
@@ -25,7 +25,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-__all__ = ["DTYPES", "Graph", "SCALARS", "Value", "check", "order"]
+__all__ = ["DTYPES", "Graph", "SCALARS", "Value", "base", "check", "order"]
 
 # Scalar operations: how many operands, and whether the result is a truth value.
 SCALARS: dict[str, tuple[int, bool]] = {
@@ -63,6 +63,11 @@ class Value:
         args = ", ".join(f"%{arg.number}" for arg in self.args)
         attr = "" if self.attr is None else f" {self.attr!r}"
         return f"%{self.number} = {self.kind}{attr} ({args}) : {self.dtype}{list(self.shape)}"
+
+
+def base(value: Value) -> Value:
+    """Behind a view, what it shows."""
+    return value.args[0] if value.kind == "view" else value
 
 
 class Graph:
@@ -165,7 +170,7 @@ class Graph:
     def in_memory(self, value: Value) -> Value:
         """`value` as something that is not computed by loops alone can read it: for slices, what
         the array rule shows of the operand, or else a copy."""
-        inner = value.args[0] if value.kind == "view" else value
+        inner = base(value)
         if inner.kind != "slice":
             return value
         made = self.shown.get(inner)

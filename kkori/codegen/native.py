@@ -7,10 +7,10 @@ from typing import Any
 from kkori.codegen import blueprint
 from kkori.codegen.driver import RESERVED, Check, Driver, Run, Store, chunked, drive, linked
 from kkori.codegen.emit import WORK_TO_SHARE, Emitted, emit_nest
-from kkori.codegen.graph import Value
+from kkori.codegen.graph import Value, base
 from kkori.codegen.products import emit_product, is_own
 from kkori.codegen.program import Program
-from kkori.codegen.schedule import Nest, Plan, base
+from kkori.codegen.schedule import Nest, Plan
 from kkori.codegen.sharing import texts
 from kkori.codegen.target import Target
 from kkori.codegen.writer import Buffers

@@ -13,9 +13,9 @@ from __future__ import annotations
 from math import prod
 from typing import Any, NamedTuple
 
-from kkori.codegen.graph import Graph, Value
+from kkori.codegen.graph import Graph, Value, base
 from kkori.codegen.program import Program
-from kkori.codegen.schedule import CALLED, Nest, Plan, append, base, own_address, put
+from kkori.codegen.schedule import CALLED, Nest, Plan, append, own_address, put
 from kkori.codegen.writer import Buffers
 from kkori.core.size import contiguous_strides
 

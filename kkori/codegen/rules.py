@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from kkori.codegen.graph import DTYPES, Graph, Value
+from kkori.codegen.graph import DTYPES, Graph, Value, base
 from kkori.codegen.program import Program, Spec, Step
 from kkori.codegen.rows import ELEMENTWISE, Argument, as_run, table
 
@@ -131,10 +131,10 @@ BY_ARRAY_RULE: Set[str] = _ByArrayRule()
 def by_array_rule(graph: Graph, number: int, step: Step, args: list[Any]) -> Any:
     """The results of a row that NumPy computes, between loops; None where it has no part in a
     compiled program."""
-    operands = [arg for arg in args if isinstance(arg, Value) and leaf_of(arg).kind != "constant"]
+    operands = [arg for arg in args if isinstance(arg, Value) and base(arg).kind != "constant"]
     if not (step.row in LOWER or step.row in BY_ARRAY_RULE) or not step.results or any(
             spec.dtype not in DTYPES or 0 in spec.shape for spec in step.results) or any(
-            leaf_of(arg).kind in ("number", "range") for arg in operands) or (
+            base(arg).kind in ("number", "range") for arg in operands) or (
             step.row in BY_MASKS and any(arg.dtype == "b1" for arg in operands)):
         return None
     graph.rows[number] = tuple(map(in_words, args))
@@ -143,16 +143,11 @@ def by_array_rule(graph: Graph, number: int, step: Step, args: list[Any]) -> Any
                  for k, spec in enumerate(step.results))
 
 
-def leaf_of(value: Value) -> Value:
-    """Behind a view, what it shows."""
-    return value.args[0] if value.kind == "view" else value
-
-
 def in_words(arg: Any) -> Argument:
     """What is known of a row's argument before the round (see `rows`)."""
     if not isinstance(arg, Value):
         return ("given",)
-    leaf = leaf_of(arg)
+    leaf = base(arg)
     if leaf.kind != "constant":
         return ("array",)
     return "full", arg.shape, leaf.attr, {"b1": "?"}.get(leaf.dtype, leaf.dtype)

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable, Sequence
 from math import prod
 from typing import Any
 
-from kkori.codegen.graph import Value, order
+from kkori.codegen.graph import Value, base, order
 
 __all__ = ["Nest", "Plan", "plan"]
 
@@ -198,11 +198,6 @@ def cost(value: Value, stored: set[Value]) -> int:
 def terms(value: Value) -> int:
     """How many numbers a reduction takes to give one."""
     return prod(value.args[0].shape[axis] for axis in value.attr[1])
-
-
-def base(value: Value) -> Value:
-    """Behind a view, what it shows."""
-    return value.args[0] if value.kind == "view" else value
 
 
 # What is stored.

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from kkori.codegen.graph import Value
+from kkori.codegen.graph import Value, base
 from kkori.codegen.scalars import (
     BYTES,
     LLVM_TYPES,
@@ -183,7 +183,7 @@ class Writer:
         lanes = max(k[1] for k in found)
         level = self.level_of(max(k[2] for k in found))
         kinds = [arg.dtype for arg in value.args]
-        names = [self.spread(k, kind, lanes, behind(arg))
+        names = [self.spread(k, kind, lanes, base(arg))
                  for k, kind, arg in zip(found, kinds, value.args, strict=True)]
         name = apply(lambda text: self.code.put(level, text), value.attr, kinds, value.dtype,
                      names, lanes, [is_number(arg) for arg in value.args])
@@ -389,12 +389,7 @@ def some(axis: Axis) -> str:
     return f"<{axis.lanes} x i1> <{bits}>"
 
 
-def behind(value: Value) -> Value:
-    """What a view shows."""
-    return value.args[0] if value.kind == "view" else value
-
-
 def is_number(value: Value) -> bool:
     """Whether a value is a constant other than NaN."""
-    value = behind(value)
+    value = base(value)
     return value.kind == "constant" and value.attr == value.attr

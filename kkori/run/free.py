@@ -14,10 +14,10 @@ from typing import Any
 from kkori.autograd.engine import inspect_results
 from kkori.autograd.mode import BACKWARDS_BEFORE_RECORDING, switch
 from kkori.core.threads import undisturbed
-from kkori.run import by_hand, gradients, guards, hot, loops, update, writes
+from kkori.run import by_hand, gradients, guards, hot, loops, writes
 from kkori.run.entry import Entry, Unrecordable, is_hooked
-from kkori.run.free_finish import forget, give
-from kkori.run.free_finish import write as write_finish
+from kkori.run.finish import Endings
+from kkori.run.free_finish import forget, give, write
 from kkori.run.notes import line
 from kkori.run.tape import Tape
 from kkori.tensor import Tensor
@@ -41,17 +41,7 @@ class Ending:
         self.sources = {entry.patterns[1][1].slot for entry in end.path()
                         if entry.row is by_hand.REBIND}  # whose memory a parameter has got
         self.compiled: dict[tuple[int, ...], Any] = {}
-        self.endings: dict[Any, int] = {}  # how often a round has ended in a certain way
-
-    def note(self, tape: Tape, end: Entry, held: Any, runner: Any) -> None:
-        """A round is about to be ended in the general way; after a few that are alike, there is
-        a shorter one."""
-        key = tuple([tensor is not None for tensor in tape.made]), tuple(held[0]), len(held[2])
-        self.endings[key] = count = self.endings.get(key, 0) + 1
-        if count == update.ROUNDS_BEFORE_FINISH and len(end.finishes) < update.MOST_FINISHES:
-            finish = write_finish(tape, end, held, runner)
-            if finish is not None:
-                end.finishes = (*end.finishes, finish)
+        self.endings = Endings(write)
 
     def runner(self, live: tuple[int, ...]) -> Any:
         """The compiled round that gives the slots in `live`; None where there is none."""
@@ -196,7 +186,7 @@ class FreeTape(Tape):
             outputs = runner.run(arrays, self.numbers[:entry.number_count])
         except runner.Doubtful:
             return False
-        ending.note(self, entry, found, runner)
+        ending.endings.note(self, entry, found, runner)
         with undisturbed():
             self.finish(found, outputs, ending.tails)
             self.deliver(leaves, outputs[len(slots):])

@@ -67,8 +67,7 @@ def record(tape: Any, tensor: Any) -> Any:
     """The array for NumPy code, and that it sees `tensor` is remembered; None where that is no
     event."""
     known = tape.recorded(tensor._array)
-    if known is None or tape.broken or tape.inside is not None or (
-            getattr(tape, "ends_with_calls", False)):
+    if known is None or tape.broken or tape.inside is not None or tape.ends_with_calls:
         return None
     path = tape.at.path()
     if not any(kind.needs for one in path for kind in one.promises):

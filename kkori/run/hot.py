@@ -41,12 +41,14 @@ def replay(optimizer: Any) -> bool:
     if tape is not None:
         for entry in tape.here.ends:
             if entry.kind == "step" and entry.runner.optimizer() is optimizer:
-                return run_round(tape, entry.runner, optimizer)
+                return run_round(tape, entry, optimizer)
     return False
 
 
-def run_round(tape: Tape, update: Any, optimizer: Any) -> bool:
-    """Compute a whole round; False, with nothing changed, where that is not possible."""
+def run_round(tape: Tape, end: Any, optimizer: Any) -> bool:
+    """Compute a whole round, up to the step `end`; False, with nothing changed, where that is not
+    possible."""
+    update = end.runner
     numbers = update.numbers(optimizer, tape)
     if numbers is None:
         return False
@@ -74,7 +76,7 @@ def run_round(tape: Tape, update: Any, optimizer: Any) -> bool:
     try:
         outputs = runner.run(arrays, numbers)
         runner.stamp = tape.admitted
-        update.note(tape, held, runner)
+        update.endings.note(tape, end, held, runner)
         finish(tape, update, held, outputs, numbers)
     except runner.Doubtful:  # nothing has been overwritten; an array rule may have something to say
         for entry in (tape.root, *here.path()):

@@ -167,7 +167,7 @@ def expected(at: Any) -> str:
 
 def wrong_end(tape: Any) -> str:
     """Why a backward(), a step or the end of a call is not the recorded one."""
-    if getattr(tape, "ends_with_calls", False):
+    if tape.ends_with_calls:
         known = any(entry.kind == "return" for entry in tape.here.ends)
         return ("an array rule may have to raise an error, or other results are kept" if known
                 else f"the call was over, where {expected(tape.here)} was recorded")

@@ -104,6 +104,7 @@ class Tape(Recording):
     most_externals = most_slots = 0
     relies: tuple[Any, ...] = (-1, -1)  # memory that guards know; see run/shown.py
     atomic = False  # no line of the user's runs between a promise and the end of the round
+    ends_with_calls = False  # rounds are calls of a model; see run/inference.py
     rebasing = False  # some of what is being computed are views of others
     look_programs = 0  # that have been built; see run/looking.py
     waited = False  # the round could have been replayed, but that does not pay yet
@@ -468,7 +469,7 @@ class Tape(Recording):
 
     def shown(self, array: Any) -> None:
         """NumPy code sees `array` from now on, and may write to it."""
-        if getattr(self, "ends_with_calls", False) or not handed.goes_on(self, array):
+        if self.ends_with_calls or not handed.goes_on(self, array):
             self.in_place(array)
         turns.shown(self, array)
 

@@ -17,7 +17,7 @@ import numpy as np
 from kkori.core.storage import Rounds, Storage, is_shared_with_numpy, root_of
 from kkori.core.threads import undisturbed
 from kkori.run.entry import PLAIN
-from kkori.run.finish import write
+from kkori.run.finish import Endings, write
 from kkori.run.loops import MUCH_WORK, matches_needed
 from kkori.run.memory import release
 from kkori.run.renamed import is_of_result
@@ -29,8 +29,6 @@ from kkori.tensor import Tensor, wrap
 
 __all__ = ["Update"]
 
-ROUNDS_BEFORE_FINISH = 32  # it takes a millisecond to write, and saves some 15 microseconds
-MOST_FINISHES = 4
 PATIENCE_OF_BRANCHES = 4
 
 
@@ -205,7 +203,7 @@ class Update:
         self.takes_all = self.only_backward is not None and all(
             made.get(id(param)) is self.expected.get(id(param)) for param in params)
         self.kept: dict[tuple[int, ...], bool] = {}  # whether it is there without compiling
-        self.endings: dict[Any, int] = {}  # how often a round has ended in a certain way
+        self.endings = Endings(write)
         self.outputs: dict[tuple[int, ...], list[int]] = {}  # slots in the order they come out
 
     def forget(self) -> None:
@@ -510,18 +508,6 @@ class Update:
     def rounds(self) -> int:
         """How many rounds this has run."""
         return sum(runner.rounds for runner in self.compiled.values() if runner is not None)
-
-    def note(self, tape: Any, held: Any, runner: Any) -> None:
-        """A round is about to be ended in the general way; after a few that are alike, there is
-        a shorter one (`finish`)."""
-        there = tuple([tensor is not None for tensor in tape.made])
-        key = there, tuple(held[0]), len(held[2])
-        self.endings[key] = count = self.endings.get(key, 0) + 1
-        if count == ROUNDS_BEFORE_FINISH:
-            end = next(end for end in tape.here.ends if end.runner is self)
-            finish = write(tape, self, held, runner)
-            if finish is not None and len(end.finishes) < MOST_FINISHES:
-                end.finishes = (*end.finishes, finish)
 
     def finish_later(self, tape: Any, runner: Any, before: int, numbers: Any, slots: list[int],
                      views: list[Any]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kkori.run import loops, update
+from kkori.run import finish, loops, update
 
 sys.path.insert(0, str(Path(__file__).parent))  # tests in this folder import its modules
 from twice import run, same
@@ -21,7 +21,7 @@ def at_once(monkeypatch):
     for name, value in {"MATCHES_BEFORE_COMPILING": (1, 1), "PATIENCE": 60,
                         "RECORDINGS": 12, "MOST_CAUTION": 1}.items():
         monkeypatch.setattr(loops, name, value)
-    monkeypatch.setattr(update, "ROUNDS_BEFORE_FINISH", 3)
+    monkeypatch.setattr(finish, "ROUNDS_BEFORE_FINISH", 3)
     monkeypatch.setattr(update, "PATIENCE_OF_BRANCHES", 1)
 
 
