@@ -92,9 +92,15 @@ class Log:
         self.add(("alive", [held() is not None for held in references]))
 
     def error(self, error: BaseException) -> None:
-        """An exception: its type, text, and the lines of the program that it came through."""
+        """An exception: its type, text, and the lines of the program that it came through.
+
+        Where a name has no value yet, CPython 3.11 gives the line before, too, once the code has
+        run a few times; in threads that depends on who came first.
+        """
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__)
                  if frame.filename.startswith("program")]
+        if isinstance(error, UnboundLocalError):
+            lines = lines[:-1]
         self.add(("error", type(error).__name__, ADDRESS.sub("0x", str(error)), lines))
 
 
