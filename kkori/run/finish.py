@@ -91,7 +91,7 @@ def held_by_views(path: list[Any], given: list[int], forgotten: list[int]) -> in
     """How often the results that have been given hold one that is forgotten: their base."""
     base: dict[int, int] = {}
     for entry in path:
-        if entry.view is not None and entry.view[0] != EXTERNAL:
+        if entry.view is not None and entry.view[0] != EXTERNAL and entry.row is not DETACH:
             for slot in entry.slots:
                 base[slot] = base.get(entry.view[1], entry.view[1])
     of_external = {slot for entry in path if entry.view is not None and entry.view[0] == EXTERNAL
@@ -170,16 +170,19 @@ class Finish:
             self.unless(f"{counts} != ALONE")
         for slot in self.held:
             self.add(f" result{slot} = made[{slot}]", f" promise{slot} = result{slot}._array")
-        self.unless(*map(self.otherwise_held, self.held))
         self.given = given
+        self.unless(*map(self.otherwise_held, self.held))
 
     def otherwise_held(self, slot: int) -> str:
         """Whether nobody holds a result that somebody held before, or its promise is held by more
         than it, or somebody has looked at it."""
         looked = f"promise{slot}.array is not None or getrefcount(promise{slot}) != PROMISE"
-        if slot in self.shown:  # its views hold it
-            return looked
-        return f"getrefcount(result{slot}) <= TENSOR or {looked}"
+        if slot not in self.shown:
+            return f"getrefcount(result{slot}) <= TENSOR or {looked}"
+        if not self.kinds[slot].needs or slot in self.update.tails.first:
+            return looked  # its views hold it, and others may
+        count = held_by_views(self.tape.here.path(), self.given, [slot])
+        return f"getrefcount(result{slot}) > TENSOR + {count} or {looked}"
 
     def same_optimizer(self) -> None:
         """The same inputs, optimizer, options and state; the rule's numbers."""

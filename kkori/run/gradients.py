@@ -124,7 +124,7 @@ def answer(tape: Any, entry: Entry, value: Any, args: Any, implicit: Any) -> tup
             return GIVEN, place
     known = tape.recorded(value._array)
     if known is None or known.needs is not value._requires_grad or (
-            tape.nodes.get(known.slot) is not value._node) or not any(
+            tape.node_of(known.slot) is not value._node) or not any(
             known.slot in inner.slots for inner in entry.inner):
         raise Unrecordable("a gradient that no operation of the round made")
     return RESULT, known.slot
@@ -158,8 +158,8 @@ def add(tape: Any, entry: Entry, calls: Gradients) -> None:
 
 def is_in_order(tape: Any, at: Any) -> bool:
     """Whether nodes were made in the order of the events up to `at`."""
-    found = [tape.nodes[slot].sequence for entry in at.path() for slot in entry.slots[:1]
-             if entry.kind == "op" and slot in tape.nodes]
+    found = [node.sequence for entry in at.path() for slot in entry.slots[:1]
+             if entry.kind == "op" and (node := tape.node_of(slot)) is not None]
     return found == sorted(found)
 
 

@@ -155,7 +155,7 @@ def aliases(path: list[Entry], slot: int) -> set[int]:
 def goes_unread(tape: Any, path: list[Entry], slots: set[int], source: Any) -> bool:
     """Whether nothing in the round so far reads these slots, or keeps them for the walk back."""
     for entry in path:
-        if source.slot in entry.slots and any(map(saves_output, map(tape.nodes.get, entry.slots))):
+        if source.slot in entry.slots and any(map(saves_output, map(tape.node_of, entry.slots))):
             return False
         events = entry.inner if entry.kind in ("backward", "grad") else [entry]
         for event in events:

@@ -167,6 +167,7 @@ def held_among_views(tape: Any, tails: Any) -> Any:
     views: list[Any] = []
     wanted: set[int] = set()  # slots of which views are held
     bases: dict[int, int] = {}  # by how many views a tensor is held that nobody else holds
+    known: set[int] = set()  # tensors that somebody sees as the base of a view, tail and all
     by_tensor, by_promise = _alone
     entry, made = tape.here, tape.made
     while entry.parent is not None:
@@ -174,13 +175,18 @@ def held_among_views(tape: Any, tails: Any) -> Any:
         held = False
         for k, slot in enumerate(entry.slots):
             tensor = made[slot]
-            if tensor is None or slot not in wanted and (
-                    getrefcount(tensor._array) <= by_promise) and (
-                    getrefcount(tensor) <= by_tensor + bases.get(id(tensor), 0)):
+            if tensor is None:
+                continue
+            alone = getrefcount(tensor._array) <= by_promise and (
+                getrefcount(tensor) <= by_tensor + bases.get(id(tensor), 0))
+            if alone and slot not in wanted:
                 continue
             held = True
-            if entry.stubs[k] is not None and slot not in tails.first:
+            if entry.stubs[k] is not None and slot not in tails.first and not (
+                    alone and id(tensor) not in known):
                 return None
+            if not alone and tensor._base is not None:
+                known.add(id(tensor._base))
             if entry.view is None and tensor._array.slot == slot:
                 slots.append(slot)
                 found.append(tensor)

@@ -86,7 +86,7 @@ class Recording:
         self.added: list[int] = []  # keys of `external_of` that the current operation has made
         self.arrays: list[Any] = []  # of the externals
         self.left_out.forget()
-        self.nodes: dict[int, Any] = {}  # slot -> node of a recorded result
+        self.nodes: dict[int, Any] = {}  # slot -> reference to the node of a recorded result
         self.seen: set[int] = set()  # slots of which NumPy code sees the memory
         self.grown: Any = None  # the first entry that this recording has made, and its parent
         self.inside: Entry | None = None
@@ -345,7 +345,12 @@ class Recording:
         for kind, tensor in zip(promises, tensors, strict=True):
             self.class_of[id(tensor._array)] = weakref.ref(tensor._array), kind
             if tensor._node is not None:
-                self.nodes[kind.slot] = tensor._node
+                self.nodes[kind.slot] = weakref.ref(tensor._node)
+
+    def node_of(self, slot: int) -> Any:
+        """The node of a recorded result, if it has one that is still there."""
+        held = self.nodes.get(slot)
+        return None if held is None else held()
 
     def recorded(self, array: Any) -> Any:
         """Which recorded result an array is, if it is one."""

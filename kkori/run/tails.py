@@ -31,7 +31,7 @@ class Tails:
     """What the nodes of one recorded path look like after its backward()."""
 
     def __init__(self, path: list[Entry], tape: Any) -> None:
-        nodes = tape.nodes
+        nodes = {slot: node for slot in tape.nodes if (node := tape.node_of(slot)) is not None}
         self.tape: Any = tape  # while it is recorded
         self.makers = {slot: entry for entry in path for slot in entry.slots}
         self.written = {entry.promises[0].written for entry in path if entry.kind == "write"}

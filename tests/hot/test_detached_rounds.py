@@ -8,6 +8,7 @@ import pytest
 
 import kkori as torch
 from kkori import nn
+from kkori.autograd.mode import switch
 from kkori.nn import functional as F
 
 pytest.importorskip("llvmlite")
@@ -81,6 +82,31 @@ def test_what_is_cut_outlives_what_it_was_cut_from(compare):
         training(log, loss_of, lambda k: log(kept[-1], losses[-1]))
         log(*kept, *losses, torch.stack(losses))
     compare(loop, ROUNDS - 7)
+
+
+def test_a_tail_that_was_gone_when_the_round_was_recorded_is_there_when_it_is_kept(compare):
+    """Rounds in which only what was cut outlives its result end by straight lines; those in which
+    the result does, too, give it the tail that the recorded one no longer had."""
+    def loop(log):
+        kept = []
+
+        def loss_of(k, first, second, x, y):
+            h = torch.tanh(first(x))
+            kept[:] = [h.detach()]
+            if k % 16 == 15:
+                kept.append(h)
+            return F.mse_loss(second(first(x)), kept[0].sum(1, keepdim=True) + y)
+
+        def after(k):
+            log(*kept, [one._base is None for one in kept], [one._version for one in kept])
+            if len(kept) > 1:
+                tail = kept[1].grad_fn
+                log(tail.name(), [node.name() for node, _ in tail.next_functions])
+            if switch.tape is not None and k == 14:
+                (end,) = switch.tape.root.endings()
+                assert sum(end.runner.endings.count.values()) < 5  # rounds in the general way
+        training(log, loss_of, after, rounds=4 * ROUNDS)
+    compare(loop, 4 * ROUNDS - 20)
 
 
 def test_hidden_states_are_carried_on_without_their_past(compare):

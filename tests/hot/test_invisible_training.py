@@ -274,6 +274,16 @@ if 3 <= k < 6:
 (v * v).sum().backward() if k < 20 else v.sum().backward()
 opt.step()
 """,
+    "rounds that do not come to their step any more": """
+h = net(x) - y
+loss = h.pow(2).mean()
+log.alive(*kept)
+kept.append(weakref.ref(h))
+opt.zero_grad()
+if k < 3:
+    loss.backward()
+    opt.step()
+""",
     "a hook on a weight of a layer": """
 n = 6 if k % 4 else 4
 loss = (net(x[:n]) - y[:n]).pow(2).mean()
