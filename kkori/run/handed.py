@@ -14,7 +14,7 @@ from typing import Any
 
 from numpy import ndarray
 
-from kkori.autograd.graph import _Output
+from kkori.autograd.graph import Node, _next_number, _Output
 from kkori.core.promise import Promise
 from kkori.core.storage import Storage, root_of, shown_to_numpy
 from kkori.core.threads import undisturbed
@@ -24,7 +24,7 @@ from kkori.run.entry import AWAY, MOST_SNAPSHOT, SLOT, Entry
 from kkori.run.guards import copy_of, extent_of
 from kkori.tensor import wrap
 
-__all__ = ["expect", "goes_on", "put", "reads", "record", "show", "slots_of"]
+__all__ = ["expect", "goes_on", "put", "reads", "record", "redo_with_copies", "show", "slots_of"]
 
 
 def expect(tape: Any, tensor: Any) -> Any:
@@ -112,12 +112,42 @@ def goes_on(tape: Any, array: Any) -> bool:
         return False
     tape.asides += 1
     tape.branch = []
+    shown_before = any(is_on(tensor._array, root) for tensor, _ in tape.originals.values())
     with undisturbed():
         for number in found:
             tensor, copy = tape.bound[number], wrap(copy_of(tape.bound[number]._array))
             tape.originals[number], tape.bound[number] = (tensor, copy), copy
             tape.admitted += 1
-    return bool(found)
+    return bool(found) or shown_before
+
+
+def redo_with_copies(tape: Any, pending: list[Any], keep: bool) -> Any:
+    """Run these events, some of whose inputs are copies; what they leave behind holds the tensors
+    themselves, as they are now."""
+    first, originals = _next_number(), tape.originals.values()
+    results = [tensor for _, tensors in pending for tensor in tensors]
+    for tensor, copy in originals:
+        copy.shared_storage().version = tensor._version
+    try:
+        return tape.redo_all(pending, keep)
+    finally:
+        put_back([tensor._node for tensor in results], first,
+                 {id(copy): tensor for tensor, copy in originals})
+
+
+def put_back(nodes: list[Any], first: int, of_copy: dict[int, Any]) -> None:
+    """These nodes, and those behind them that were made since `first`, hold no copies any more."""
+    seen = set()
+    while nodes:
+        node = nodes.pop()
+        if not isinstance(node, Node) or node.sequence < first or id(node) in seen:
+            continue
+        seen.add(id(node))
+        nodes += node.edges
+        if node.saved.__class__ is list:
+            node.saved[:] = [tuple([of_copy.get(id(one), one) for one in value])
+                             if value.__class__ is tuple else of_copy.get(id(value), value)
+                             for value in node.saved]
 
 
 def is_followed(tape: Any) -> bool:

@@ -480,7 +480,7 @@ class Tape(Recording):
         root = root_of(written)
         if self.recording:
             return self.has_recorded(root)
-        for tensor in self.bound:
+        for tensor in (*self.bound, *[original for original, _ in self.originals.values()]):
             if tensor is not None:
                 array = tensor._array
                 if array.__class__ is np.ndarray and root_of(array) is root:
@@ -506,9 +506,8 @@ class Tape(Recording):
                 if not self.waited:
                     self.notes.flushed()
                 self.leave_out([entry for entry, _ in pending], keep)
-                found = self.redo_all(pending, keep)
-                for tensor, copy in self.originals.values():
-                    copy.__dict__.update(tensor.__dict__)  # from now on it is the same memory
+                redo_all = handed.redo_with_copies if self.originals else Tape.redo_all
+                found = redo_all(self, pending, keep)
             first = False if pending else self.first
             self.reset()
             self.first = first

@@ -166,3 +166,44 @@ def test_inputs_that_numpy_code_writes_to(compare, again):
                 kept.clear()
         log(net.state_dict(), y)
     compare(loop, 10)
+
+
+LEAVING = {  # what makes a round be left, or not go on, that reads memory shared with NumPy
+    "look": lambda loss, w, v, seen: loss + loss.item(),
+    "another operation": lambda loss, w, v, seen: loss.cos(),
+    "write to another": lambda loss, w, v, seen: w.data.add_(1).sum() * 0 + loss,
+    "same numbers written": lambda loss, w, v, seen: loss + 0 * v.mul_(1.0).sum(),
+    "other numbers written": lambda loss, w, v, seen: (v.data.mul_(2.0), loss * 2)[1],
+    "view written": lambda loss, w, v, seen: (v[1:].add_(1), loss)[1],
+    "numpy writes": lambda loss, w, v, seen: (seen.fill(4), loss * 2)[1],
+    "numpy writes, too": lambda loss, w, v, seen: (v.numpy().fill(4), loss)[1],
+}
+
+
+def swap(loss, w, v, seen):
+    v.data = v.data * 2
+    return loss
+
+
+@pytest.mark.parametrize("versions", [0, 1])
+@pytest.mark.parametrize("name", [*LEAVING, "swap"])
+def test_what_nodes_saved_is_the_input_itself(compare, name, versions):
+    """Not the copy that the round took of it: versions, and numbers changed later, are seen."""
+    def loop(log):
+        w, v = torch.full((3,), 0.5, requires_grad=True), torch.full((3,), 0.5)
+        for _ in range(versions):
+            v.add_(0.5)
+        seen, opt = v.numpy(), torch.optim.SGD([w], lr=0.01)
+        for k in range(30):
+            loss = (w * v).sum()
+            if k in (12, 20):
+                loss = (LEAVING | {"swap": swap})[name](loss, w, v, seen)
+            try:
+                loss.backward()
+            except RuntimeError as error:
+                log(str(error).splitlines()[0])
+            opt.step()
+            opt.zero_grad()
+            log(w)
+        log(v, seen)
+    compare(loop, 5)
