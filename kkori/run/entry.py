@@ -225,7 +225,7 @@ def check_constant(arg: Any) -> None:
     if arg.__class__ in (tuple, list):
         for item in arg:
             check_constant(item)
-    elif isinstance(arg, (np.ndarray, Tensor)) or callable(arg) or arg.__class__ is dict:
+    elif isinstance(arg, (np.ndarray, Promise, Tensor)) or callable(arg) or arg.__class__ is dict:
         raise Unrecordable("an argument that is a NumPy array")
 
 

@@ -79,3 +79,21 @@ def test_numbers_outside_are_refused_in_replayed_rounds(compare):
         log(net.weight)
         return optimizer
     compare(loop, ROUNDS - 8)
+
+
+def test_masks_of_results_without_gradients():
+    """What a mask picks has no shape that is known beforehand: it is no part of compiled calls."""
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = nn.Sequential(nn.Linear(2, 5), nn.Tanh(), nn.Linear(5, 3))
+
+        def forward(self, x):
+            h = self.net(x)
+            return h[h > 0].sum()
+
+    model = Model()
+    with torch.no_grad():
+        for _ in range(40):
+            x = torch.randn(8, 2)
+            assert model(x).isclose(model.net(x).relu().sum())
