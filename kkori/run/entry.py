@@ -62,9 +62,10 @@ class Known:
     """The tensor that an external was last time, and its array: if both are the same again,
     nothing else has to be compared."""
 
-    __slots__ = ("tensor", "array", "__weakref__")
+    __slots__ = ("tensor", "array", "number", "__weakref__")
 
-    def __init__(self) -> None:
+    def __init__(self, number: int) -> None:
+        self.number = number  # of the external
         self.forget()
 
     def forget(self) -> None:
@@ -78,6 +79,10 @@ class Known:
     def held(self) -> Any:
         """The array that is remembered."""
         return self.array
+
+    def key(self) -> int:
+        """The id of the tensor that is remembered."""
+        return id(self.tensor)
 
 
 _nothing = object()  # is no tensor, and no array
@@ -96,6 +101,9 @@ class Fleeting(Known):
 
     def held(self) -> Any:
         return self.array()
+
+    def key(self) -> int:
+        return id(self.tensor())
 
 
 def no_reference() -> Any:

@@ -43,6 +43,7 @@ from kkori.tensor import Tensor, wrap
 __all__ = ["Guard", "admit", "closed", "ending", "following", "later", "operation"]
 
 _new = object.__new__
+MOST_LEAVES = 64  # beyond what guards know now, of which is noted which guards knew them
 
 
 class Guard:
@@ -102,7 +103,7 @@ class Guard:
         """A tensor from outside that this round has not used before."""
         known = layout.known
         if known is None:
-            layout.known = known = Known() if self.tape.may_hold else Fleeting()
+            layout.known = known = (Known if self.tape.may_hold else Fleeting)(number)
             self.tape.known.append(known)
         where, cell = self.name("N", number), self.name("C", known)
         shape, called = self.name("L", layout), "" if self.tape.may_hold else "()"
@@ -253,7 +254,8 @@ def following(entry: Entry, tape: Any) -> Any:
 def admit(tape: Any, known: Known, layout: Layout, number: int, tensor: Any) -> Tensor | None:
     """What stands for external `number` in this round: `tensor`, a copy of it while NumPy code
     could write to it, or None where it is not like the recorded one."""
-    if not layout.fits(tensor):
+    if not layout.fits(tensor) or layout.needs and known.key() != id(tensor) and (
+            is_another(tape, known, tensor)):
         return None
     if tensor._storage is not None and tensor._storage.exports:
         known.forget()
@@ -262,6 +264,23 @@ def admit(tape: Any, known: Known, layout: Layout, number: int, tensor: Any) -> 
     tape.admitted += 1
     known.remember(tensor)
     return tensor
+
+
+def is_another(tape: Any, known: Known, tensor: Tensor) -> bool:
+    """Whether a leaf is another external of this round already: where they were two tensors, each
+    had a gradient of its own. Guards behind this one that know it by another number look again."""
+    key, bound = id(tensor), tape.bound
+    others = tape.known_by.get(key, ())
+    if any(one.number < known.number and bound[one.number] is tensor for one in others):
+        return True
+    for one in others:
+        if one.number > known.number and one.key() == key:
+            one.forget()
+    tape.known_by[key] = [known, *[one for one in others if one.key() == key]]
+    if len(tape.known_by) > 2 * len(tape.known) + MOST_LEAVES:
+        tape.known_by = {key: some for key, some in tape.known_by.items() if any(
+            key in (one.key(), id(bound[one.number])) for one in some)}
+    return False
 
 
 def snapshot(tape: Any, layout: Layout, number: int, tensor: Tensor) -> Tensor | None:

@@ -62,6 +62,7 @@ class Tape(Recording):
         self.known: list[Any] = []  # what guards, and updates, remember: each can `forget`
         self.state_roots: set[int] = set()  # memory that updates rely on: ids of its owners
         self.turns: list[Tape] = []  # this tape, and others that take turns with it
+        self.known_by: dict[int, Any] = {}  # by id of a leaf: which of them know it
         self.admitted = 0  # how often a guard has met another tensor than last time
         self.asides = 0  # operations that were run although a round was being matched
         self.left_out = Asides()
