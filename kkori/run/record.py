@@ -405,6 +405,7 @@ class Recording:
         return found
 
     def leaves_by_number(self) -> dict[int, Any]:
+        """The externals; one that is gone is None, or not among them."""
         return {number: held() for held, number in self.external_of.values()}
 
     def gradient(self, leaf: Tensor, value: Tensor, fresh: bool) -> None:

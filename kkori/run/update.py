@@ -191,7 +191,7 @@ class Update:
         ends = [entry for entry in self.path if entry.kind == "backward"]
         self.leaves = [pair for entry in ends for pair in entry.leaves]
         tensors = tape.leaves_by_number()
-        made = {id(tensors[number]): kind for entry in ends
+        made = {id(tensors.get(number)): kind for entry in ends
                 for (number, _), kind in zip(entry.leaves, entry.promises, strict=True)}
         params = [param for group in optimizer.param_groups for param in group["params"]]
         self.outsiders = [param for param in params if id(param) not in made]
@@ -300,7 +300,9 @@ class Update:
         self.sums: list[tuple[int, Any, Any]] = []
         leaves = tape.leaves_by_number()
         for number, slot in [pair for entry in self.path for pair in entry.sums]:
-            leaf = leaves[number]
+            leaf = leaves.get(number)
+            if leaf is None:
+                raise Unupdatable("a gradient is added to that of a leaf that is gone")
             array, self.done = leaf._grad._array, []
             place = self.state_input(wrap(array))
             old, new = Symbol(("input", place), self, -1), Symbol(("slot", slot), self, -2)

@@ -1,4 +1,4 @@
-"""Rounds recorded with two leaves that are one leaf later: it has one gradient, not two."""
+"""Leaves of rounds: two that are one later, which has one gradient; and some that are soon gone."""
 
 from __future__ import annotations
 
@@ -64,3 +64,31 @@ def test_leaves_that_move_up(compare):
             if k % 5:
                 second = torch.full((3,), k / 10, requires_grad=True)
     compare(loop, 10)
+
+
+def test_leaves_that_are_gone_when_the_round_ends(compare):
+    def loop(log):
+        v = torch.full((3,), 0.5, requires_grad=True)
+        opt = torch.optim.SGD([v], lr=0.01)
+        for _ in range(30):
+            for _ in range(6):
+                (torch.ones(3, requires_grad=True) * v).sum().backward()
+            opt.step()
+            opt.zero_grad()
+            log(v)
+    compare(loop, 10)
+
+
+def test_a_leaf_with_a_gradient_that_is_gone_when_the_round_ends(compare):
+    def loop(log):
+        v = torch.full((3,), 0.5, requires_grad=True)
+        opt = torch.optim.SGD([v], lr=0.01)
+        for _ in range(30):
+            own = torch.ones(3, requires_grad=True)
+            own.grad = torch.ones(3)
+            (own * v).sum().backward()
+            del own
+            opt.step()
+            opt.zero_grad()
+            log(v)
+    compare(loop)
