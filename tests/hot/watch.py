@@ -16,6 +16,7 @@ import warnings
 from typing import Any
 
 import numpy as np
+from noise import Noise
 
 import kkori as torch
 from kkori.autograd import mode
@@ -43,6 +44,7 @@ kept = []
 """
 NUMBER = re.compile(r"(-?\d+\.\d*(?:e[-+]?\d+)?|\b(?:nan|inf)\b)")
 ADDRESS = re.compile(r"0x[0-9a-f]{6,}")
+MARGIN, DISTURBED = 2, 3  # how much further than noise rounding may go; how often that is tried
 TOLERANCE = {"torch.float32": 1e-5, "torch.float64": 1e-9}
 
 
@@ -136,26 +138,29 @@ def plain(value: Any) -> Any:
     return value if isinstance(value, (int, str, bytes, type(None))) else type(value).__name__
 
 
-def difference(one: Any, two: Any) -> str:
+def difference(one: Any, two: Any, noisy: list[Any]) -> str:
     """What tells `one` from `two`; empty if nothing does. Starts with "number" if only rounding
-    may be to blame."""
+    may be to blame. `noisy`: what was seen here where `one` was disturbed by noise."""
     if type(one) is not type(two):
         return f"{one!r} and {two!r}"
     if isinstance(one, (list, tuple)):
         if len(one) != len(two):
             return f"{one!r} and {two!r}"
+        noisy = [other for other in noisy if type(other) is type(one) and len(other) == len(one)]
         if one and one[0] == "tensor":
-            return difference(one[1], two[1]) or difference(one[3], two[3]) or (
-                numbers_differ(one[2], two[2], TOLERANCE.get(one[3], 0)))
+            return difference(one[1], two[1], []) or difference(one[3], two[3], []) or (
+                numbers_differ(one[2], two[2], TOLERANCE.get(one[3], 0),
+                               [other[2] for other in noisy]))
         if one and one[0] == "text":
             return texts_differ(one[1], two[1])
-        found = [difference(a, b) for a, b in zip(one, two, strict=True)]
+        found = [difference(a, b, [other[n] for other in noisy])
+                 for n, (a, b) in enumerate(zip(one, two, strict=True))]
         found.sort(key=lambda text: (not text, text.startswith("number")))
         return found[0] if found else ""
     return "" if one == two else f"{one!r} and {two!r}"
 
 
-def numbers_differ(one: Any, two: Any, tolerance: float) -> str:
+def numbers_differ(one: Any, two: Any, tolerance: float, noisy: list[Any]) -> str:
     if one.shape != two.shape or one.dtype != two.dtype:
         return f"{one!r} and {two!r}"
     if one.dtype.kind not in "fc":
@@ -163,6 +168,9 @@ def numbers_differ(one: Any, two: Any, tolerance: float) -> str:
     with np.errstate(all="ignore"):
         largest = max([abs(a) for a in one.ravel() if math.isfinite(abs(a))], default=0)
         least = max(tolerance * largest / 4, 1e-5 * tolerance)  # what should be zero is noise
+        for other in noisy:
+            if other.shape == one.shape and np.isfinite(other - one).all():
+                least = max(least, MARGIN * abs(other - one).max(initial=0))
         close = np.isclose(one, two, rtol=tolerance, atol=least, equal_nan=True)
     return "" if close.all() else f"number: {one.tolist()} and {two.tolist()}"
 
@@ -190,8 +198,8 @@ def replayed_rounds() -> int:
     return sum(loop["replayed"] for loop in torch.explain().loops)
 
 
-def run(source: str, on: bool, seed: Any = "") -> tuple[list[Any], int]:
-    """What a program sees, and how many of its rounds were replayed."""
+def run(source: str, on: bool, seed: Any = "", noise: int | None = None) -> tuple[list[Any], int]:
+    """What a program sees, and how many of its rounds were replayed. `noise`: a seed of noise."""
     name = f"program {seed}"
     linecache.cache[name] = len(source), None, source.splitlines(True), name
     log = Log()
@@ -200,6 +208,7 @@ def run(source: str, on: bool, seed: Any = "") -> tuple[list[Any], int]:
     counted, callers.CALLS_BEFORE_RECORDING = callers.CALLS_BEFORE_RECORDING, 2
     backwards, mode.BACKWARDS_BEFORE_RECORDING = mode.BACKWARDS_BEFORE_RECORDING, 3
     forget_rounds()
+    switch.tape = None if noise is None else Noise(noise)
     Asides.followed_only = seed.__class__ is int and seed % 3 == 2  # as at a loop's second try
     names = {"log": log, "__name__": "program"}
     torch.manual_seed(0)
@@ -231,9 +240,10 @@ def run(source: str, on: bool, seed: Any = "") -> tuple[list[Any], int]:
     return log.seen, log.replayed - earlier
 
 
-def first_difference(one: list[Any], two: list[Any]) -> str:
+def first_difference(one: list[Any], two: list[Any], noisy: list[list[Any]]) -> str:
+    noisy = [other for other in noisy if len(other) == len(one)]
     for number, (a, b) in enumerate(zip(one, two, strict=False), 1):
-        found = difference(a, b)
+        found = difference(a, b, [other[number - 1] for other in noisy])
         if found:
             return found if found.startswith("number") else f"observation {number}: {found}"
     return "" if len(one) == len(two) else f"{len(one)} and {len(two)} observations"
@@ -242,14 +252,19 @@ def first_difference(one: list[Any], two: list[Any]) -> str:
 def compare(source: str, seed: Any = "") -> tuple[str, int]:
     """How a program can tell that it is recorded ("" if not), and its number of replayed rounds.
 
-    Where float32 numbers differ it is run with float64: if those agree it was rounding.
+    Where float32 numbers differ it is run with float64: if those agree, or do not differ by much
+    more than noise makes them, it was rounding.
     """
     expected, _ = run(source, False, seed)
     found, rounds = run(source, True, seed)
-    text = first_difference(expected, found)
+    text = first_difference(expected, found, [])
     if text.startswith("number"):
         source = "import kkori\nkkori.set_default_dtype(kkori.float64)\n" + source
-        text = first_difference(run(source, False, seed)[0], run(source, True, seed)[0])
+        expected, found = run(source, False, seed)[0], run(source, True, seed)[0]
+        text = first_difference(expected, found, [])
+        if text.startswith("number"):
+            text = first_difference(expected, found, [
+                run(source, False, seed, noise)[0] for noise in range(DISTURBED)])
     return text, rounds
 
 
