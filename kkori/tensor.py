@@ -118,10 +118,12 @@ class Tensor(Bound):
 
     def storage_offset(self) -> int:
         """Where its first element stands in the storage, in elements."""
-        return offset_of(self._array, self.shared_storage())
+        storage = self.untyped_storage()
+        return offset_of(self._array, storage)
 
     def untyped_storage(self) -> Storage:
         """The buffer it shares with its views."""
+        settle(self)  # it may get another one by what is pending
         return self.shared_storage()
 
     storage = untyped_storage

@@ -19,6 +19,7 @@ from kkori.core import device as devices
 from kkori.core import dtype as types
 from kkori.core import layout
 from kkori.core.meta import MetaArray
+from kkori.core.promise import settle
 from kkori.core.size import Size
 from kkori.tensor import Tensor
 from kkori.version import TorchVersion
@@ -348,6 +349,7 @@ def _tensor_call(writer: Writer, value: Tensor, is_parameter: bool) -> Call:
     utils = "torch._utils"
     hooks = Call(Global("collections", "OrderedDict"))
     wants = bool(value._requires_grad) and not is_parameter
+    settle(value)
     array, dtype = value._array, value.dtype
     if isinstance(array, MetaArray):
         call = Call(Global(utils, "_rebuild_meta_tensor_no_storage"), dtype, tuple(value.shape),

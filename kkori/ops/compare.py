@@ -96,7 +96,7 @@ def is_same_size(input: Tensor, other: Tensor) -> bool:
 
 def is_set_to(self: Tensor, tensor: Tensor) -> bool:
     """Whether both are the same elements of the same memory (``Tensor.is_set_to``)."""
-    same = (self.shared_storage() is tensor.shared_storage()
+    same = (self.untyped_storage() is tensor.untyped_storage()
             and self._array.shape == tensor._array.shape)
     return same and self.data_ptr() == tensor.data_ptr() and self.stride() == tensor.stride()
 

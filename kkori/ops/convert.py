@@ -216,7 +216,7 @@ def numpy(self: Tensor, *, force: bool = False) -> Any:
         found = switch.tape.hand_over(self)
         if found is not None:
             return found
-    storage = self.shared_storage()
+    storage = self.untyped_storage()
     if switch.tape is not None:
         switch.tape.shown(self._array)  # it may be written to from now on
     if isinstance(self._array, MetaArray):
@@ -379,7 +379,7 @@ def resize_(self: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
 def set_(self: Tensor, source: Any = None, *rest: Any) -> Tensor:
     """Share the memory of `source`."""
     before_write(self)
-    self._storage, self._array = source.shared_storage(), source._array
+    self._storage, self._array = source.untyped_storage(), source._array
     return self
 
 

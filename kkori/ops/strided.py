@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from kkori.core import errors
-from kkori.core.storage import offset_of
 from kkori.ops.move import lengths
 from kkori.ops.table import op, public
 from kkori.tensor import Tensor
@@ -55,8 +54,7 @@ _as_strided_back = op("as_strided_backward", strided_scatter, {
 @public(out=False)
 def as_strided(input: Tensor, size: Any, stride: Any, storage_offset: int | None = None) -> Tensor:
     """A view of the storage by strides, in elements (``torch.as_strided``)."""
-    offset = offset_of(input._array, input.shared_storage()) if storage_offset is None \
-        else storage_offset
+    offset = input.storage_offset() if storage_offset is None else storage_offset
     return _as_strided(input, lengths((size,)), lengths((stride,)), offset)
 
 

@@ -501,14 +501,17 @@ class Tape(Recording):
                 return found
             pending, self.here, self.due = self.pending, AWAY, False
             self.made = []  # or it would hold results longer than they are needed
-            writes.take_back(self)
+            taken = writes.take_back(self)
             if pending:
                 self.counts["flushed"] += 1
                 if not self.waited:
                     self.notes.flushed()
                 self.leave_out([entry for entry, _ in pending], keep)
                 redo_all = handed.redo_with_copies if self.originals else Tape.redo_all
-                found = redo_all(self, pending, keep)
+                try:
+                    found = redo_all(self, pending, keep)
+                finally:
+                    writes.show_again(taken)
             first = False if pending else self.first
             self.reset()
             self.first = first

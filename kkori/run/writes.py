@@ -27,8 +27,8 @@ from kkori.run.guards import Guard
 from kkori.tensor import Tensor
 
 __all__ = ["alone", "apart_from_others", "expect", "give_back", "guard",
-           "in_guard", "opening", "promise_in_guard", "record", "redo", "take_back", "tally",
-           "written_of"]
+           "in_guard", "opening", "promise_in_guard", "record", "redo", "show_again", "take_back",
+           "tally", "written_of"]
 
 ndarray = np.ndarray
 
@@ -252,13 +252,24 @@ def keep(one: Written) -> None:
             tensor._array = one.array
 
 
-def take_back(tape: Any) -> None:
-    """The round is left: its writes have not happened, and are not counted."""
+def take_back(tape: Any) -> list[tuple[Tensor, Any]]:
+    """The round is left: its writes have not happened, and are not counted. The tensors, each with
+    what was promised for it."""
     written, tape.written = tape.written, {}
+    found = [(one.tensor, one.tensor._array) for one in written.values()]
     for one in written.values():
         keep(one)
         one.tensor._storage = one.storage
         one.storage.version -= one.times
+    return found
+
+
+def show_again(taken: list[tuple[Tensor, Any]]) -> None:
+    """The writes have happened after all: who has asked for what was promised is shown what the
+    tensors hold now, which may be other memory than before."""
+    for tensor, promise in taken:
+        if isinstance(promise, Promise):
+            promise.array = tensor._array
 
 
 def redo(entry: Entry, args: list[Any], tensors: Any, values: dict[Any, Tensor]) -> Any:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import io
+import pickle
+import re
+
 import pytest
 from twice import run
 
@@ -24,6 +29,24 @@ CLEARS = {
     "zeros": lambda w: setattr(w, "grad", torch.zeros_like(w)),
     "fill": lambda w: w.grad.fill_(0.5),
 }
+LOOKS = {
+    "list": lambda w: w.tolist(),
+    "text": lambda w: [float(number) for number in re.findall(r"-?\d+\.\d+", str(w))],
+    "copy": copy.copy,
+    "deepcopy": copy.deepcopy,
+    "pickle": lambda w: pickle.loads(pickle.dumps(w)),
+    "file": lambda w: torch.load(saved(w)).detach(),
+    "storage": lambda w: w.untyped_storage().tolist(),
+    "addresses": lambda w: (w.data_ptr() == w.data.data_ptr(), w.is_set_to(w.data)),
+    "offset": lambda w: (w.storage_offset(), w.detach().as_strided((2,), (1,))),
+}
+
+
+def saved(w):
+    file = io.BytesIO()
+    torch.save(w, file)
+    file.seek(0)
+    return file
 
 
 def line():
@@ -47,6 +70,24 @@ def test_updates_are_part_of_the_round(compare, update, clear):
                 log(loss, w, w._version, w.grad)
         log(w, loss)
     assert compare(loop) >= 40
+
+
+@pytest.mark.parametrize("often", [1, 7])
+@pytest.mark.parametrize("look", LOOKS)
+@pytest.mark.parametrize("update", ["data", "in place by data"])
+def test_whoever_looks_behind_an_update_sees_it(compare, update, look, often):
+    def loop(log):
+        X, y = line()
+        w = torch.tensor([[-5.0], [10.0]], requires_grad=True)
+        for k in range(40):
+            loss = (y - X @ w).pow(2).mean()
+            loss.backward()
+            UPDATES[update](w, 0.05)
+            w.grad = None
+            if k % often == often - 1:
+                log(LOOKS[look](w))
+        log(w)
+    assert compare(loop) >= (20 if often > 1 else 0)
 
 
 def test_one_call_computes_update_forward_and_backward():
