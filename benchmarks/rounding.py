@@ -71,7 +71,8 @@ def main() -> None:
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
-        print(json.dumps(losses(*options.one, options.loops[0], options.steps)))
+        module, dtype = options.one
+        print(json.dumps(losses(module, dtype, options.loops[0], options.steps)))
         return
     compare(options.loops or list(FASTER), options.steps, options.peer)
 
