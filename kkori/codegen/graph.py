@@ -14,6 +14,7 @@ A `Value` is an array that may or may not ever exist. There are eleven kinds:
     slice    some of the operand's elements         attr: for each dimension (start, step)
     reshape  the operand's elements in row-major order in another shape
     dot      a matrix product (n, k) x (k, m) that is no mere loop
+    conv     a convolution's result, or one of its gradients   attr: its `Convolution`
     row      a result of an array rule               attr: (number of its step, of the result)
 
 Equal values are one object: the graph is built through `Graph`, which looks before it makes. So
@@ -45,7 +46,7 @@ SCALARS: dict[str, tuple[int, bool]] = {
 UNORDERED = ("add", "mul", "and", "or", "eq", "ne")  # the order of operands makes no difference
 REDUCTIONS = ("add", "max", "min")
 KINDS = ("input", "number", "constant", "range", "map", "reduce", "view", "slice", "reshape",
-         "dot", "row")
+         "dot", "conv", "row")
 DTYPES = ("f4", "f8", "b1", "i8")  # what loops compute in; of integers only inputs, to be cast
 
 
@@ -301,10 +302,16 @@ def _check_dot(value: Value) -> None:
         left.shape[0], right.shape[1]), value
 
 
+def _check_conv(value: Value) -> None:
+    assert len(value.args) == 2 and len({arg.dtype for arg in (*value.args, value)}) == 1, value
+    assert all(arg.kind not in ("view", "slice") for arg in value.args), value
+
+
 def _check_row(value: Value) -> None:
     assert len(value.attr) == 2, value
 
 
 _CHECKS = {"row": _check_row, "input": _check_leaf, "number": _check_leaf, "constant": _check_leaf,
            "range": _check_leaf, "map": _check_map, "reduce": _check_reduce, "view": _check_view,
-           "slice": _check_slice, "reshape": _check_reshape, "dot": _check_dot}
+           "slice": _check_slice, "reshape": _check_reshape, "dot": _check_dot,
+           "conv": _check_conv}

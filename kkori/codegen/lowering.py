@@ -12,6 +12,7 @@ from kkori.codegen import (
     lower_activations,
     lower_along,
     lower_arrays,
+    lower_convolution,
     lower_elements,
     lower_losses,
 )
@@ -30,5 +31,5 @@ from kkori.codegen.rules import (
 )
 
 __all__ = ["BY_ARRAY_RULE", "LOWER", "VARYING", "NoRule", "Program", "Spec", "Step", "Term",
-           "formula", "lower", "lower_activations", "lower_along", "lower_arrays", "lower_elements",
-           "lower_losses", "rule"]
+           "formula", "lower", "lower_activations", "lower_along", "lower_arrays",
+           "lower_convolution", "lower_elements", "lower_losses", "rule"]

@@ -1,4 +1,4 @@
-"""Matrix products as stages of a compiled segment, next to loop nests: same context, same pool.
+"""Matrix products and convolutions as stages of a segment, next to loop nests: same context, pool.
 
 A factor may be an array or a view of one, as long as its rows or its columns lie side by side.
 Large products with no small side are called from Python, between drivers (`matmul_choice`).
@@ -7,9 +7,11 @@ Large products with no small side are called from Python, between drivers (`matm
 from __future__ import annotations
 
 import functools
-from typing import NamedTuple
+from itertools import chain
+from typing import Any, NamedTuple
 
 from kkori.codegen.blueprint import WORK_TO_SHARE
+from kkori.codegen.convolution import Convolution
 from kkori.codegen.emit import Emitted
 from kkori.codegen.graph import Value
 from kkori.codegen.scalars import LLVM_TYPES
@@ -17,7 +19,7 @@ from kkori.codegen.target import Target
 from kkori.codegen.writer import Buffers
 from kkori.core.size import contiguous_strides
 
-__all__ = ["Factor", "emit_product", "factor_of", "is_own"]
+__all__ = ["Factor", "emit_convolution", "emit_product", "factor_of", "is_own"]
 
 KERNELS = 64  # texts that are kept for the next program
 SMALL_SIDE = 256  # up to here it pays to divide only the rows among threads
@@ -51,7 +53,9 @@ def factor_of(value: Value, buffers: Buffers) -> Factor | None:
 
 def is_own(value: Value, buffers: Buffers) -> bool:
     """Whether own kernels compute a product, given how the inputs are laid out."""
-    return value.kind == "dot" and min(*value.shape, value.args[0].shape[1]) <= SMALL_SIDE and (
+    if value.kind != "dot":
+        return value.kind == "conv"
+    return min(*value.shape, value.args[0].shape[1]) <= SMALL_SIDE and (
         all(factor_of(arg, buffers) is not None for arg in value.args))
 
 
@@ -68,6 +72,40 @@ def emit_product(name: str, value: Value, buffers: Buffers, target: Target,
     places = [buffers.places[part] for part in (left.array, right.array, value)] + [place]
     text = around(name, rows, places, scratch, (n, k, left.stride, right.stride, n))
     return Emitted(name, text, m, min(16, m), m * n * k, True), parts, scratch
+
+
+def emit_convolution(name: str, value: Value, buffers: Buffers, target: Target,
+                     place: int) -> tuple[Emitted, dict[str, str], int]:
+    """The same for a convolution."""
+    conv, scalar = value.attr, LLVM_TYPES[value.dtype]
+    images, parts, scratch, grain = convolution(target, scalar, conv, *(
+        strides_of(arg, buffers) for arg in value.args))
+    places = [buffers.places[part] for part in (*value.args, value)] + [place]
+    extent = conv.outputs if conv.way == "weight" else conv.batch
+    text = around(name, images, places, scratch, ())
+    return Emitted(name, text, extent, grain, conv.work, True), parts, scratch
+
+
+def strides_of(value: Value, buffers: Buffers) -> tuple[int, int, int, int]:
+    """Of an array of images; those of lines are images of height 1."""
+    strides = buffers.strides.get(value, contiguous_strides(value.shape))
+    outer, channel, *inner = strides
+    return (outer, channel, 0, *inner) if len(inner) == 1 else (  # type: ignore[return-value]
+        outer, channel, *inner)
+
+
+@functools.lru_cache(maxsize=KERNELS)
+def convolution(target: Target, scalar: str, conv: Convolution, a: Any,
+                b: Any) -> tuple[str, dict[str, str], int, int]:
+    """The function that all convolutions of one kind share: its name, its text with what it needs,
+    its bytes of scratch memory a thread, and how it may be cut."""
+    from kkori.codegen.convolution_kernels import Given, emit, grain, scratch_bytes
+    from kkori.codegen.text import Module
+    given, module = Given(conv, scalar, a, b), Module(target)
+    numbers = (conv.batch, conv.channels, conv.outputs, *chain(*conv[4:]), *a, *b)
+    name = f"conv.{conv.way}.{scalar}." + ".".join(map(str, numbers))
+    emit(module, name, given)
+    return name, module.parts(), scratch_bytes(given, target), grain(given, target)
 
 
 @functools.lru_cache(maxsize=KERNELS)
@@ -94,8 +132,8 @@ def around(name: str, rows: str, places: list[int], scratch: int, sizes: tuple[i
     for letter, place in zip("abcs", places, strict=True):
         lines += [f"  %p.{letter} = getelementptr i64, ptr %context, i64 {place}",
                   f"  %{letter} = load ptr, ptr %p.{letter}, align 8"]
-    listed = ", ".join(f"i64 {size}" for size in sizes)
+    listed = "".join(f"i64 {size}, " for size in sizes)
     return "\n".join([*lines, f"  %skip = mul i64 %slot, {scratch}",
                       "  %scratch = getelementptr i8, ptr %s, i64 %skip",
                       f"  call void @{rows}(ptr %a, ptr %b, ptr %c, i64 %begin, i64 %end, "
-                      f"{listed}, ptr %scratch, ptr null)", "  ret void", "}"])
+                      f"{listed}ptr %scratch, ptr null)", "  ret void", "}"])

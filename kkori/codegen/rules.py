@@ -81,7 +81,7 @@ def looks_right(found: Any, step: Step) -> bool:
 # follows from the shapes they get, and they draw no random numbers. Rows of one or two tensors,
 # element by element, are all of that kind, and so is every row with a loop rule.
 FIXED_SHAPE = frozenset((
-    "convolution", "conv_input", "conv_weight", "max_pool2d_with_indices",
+    "max_pool2d_with_indices",
     "max_pool3d_with_indices", "max_pool_values", "max_pool_backward", "max_unpool", "avg_pool2d",
     "avg_pool3d", "avg_pool_backward", "adaptive_avg_pool1d", "adaptive_avg_pool2d",
     "adaptive_avg_pool3d", "adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d",

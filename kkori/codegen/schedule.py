@@ -38,7 +38,7 @@ COST = {"div": 4, "sqrt": 6, "exp": 14, "log": 18, "log1p": 20, "expm1": 20, "ta
         "sigmoid": 18, "sin": 16, "cos": 16, "erf": 30}
 LIMIT = 80
 FEW = 4  # a sum of so many terms needs no loop; so many outer turns are written one by one
-CALLED = ("dot", "reshape", "row")  # kinds of values that no loop nest computes
+CALLED = ("dot", "conv", "reshape", "row")  # kinds of values that no loop nest computes
 
 
 class Nest:

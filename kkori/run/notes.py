@@ -169,7 +169,7 @@ def wrong_end(tape: Any) -> str:
     """Why a backward(), a step or the end of a call is not the recorded one."""
     if tape.ends_with_calls:
         known = any(entry.kind == "return" for entry in tape.here.ends)
-        return ("an array rule may have to raise an error, or other results are kept" if known
+        return ("an array rule has to see the numbers, or other results are kept" if known
                 else f"the call was over, where {expected(tape.here)} was recorded")
     called = callers()
     kind = next((kind for kind, name in CALLED.items() if name in called), "backward")
@@ -193,4 +193,4 @@ def wrong_step(tape: Any, update: Any, optimizer: Any) -> str:
         return "memory that the step overwrites is used by something else, too"
     if still_held(tape, update.tails) is None:
         return "a result is kept whose graph a compiled round does not have"
-    return "an array rule may have to raise an error"
+    return "an array rule has to see the numbers"

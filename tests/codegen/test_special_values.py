@@ -146,7 +146,7 @@ def graph_of(call):
 def mixes_zeros(graph):
     """Whether loops take the larger or smaller of two numbers, or sums: then NumPy has rules of
     its own for zeros of both signs, of which `agreement` tells."""
-    return any(value.kind in ("reduce", "dot") or value.kind == "map" and value.attr in (
+    return any(value.kind in ("reduce", "dot", "conv") or value.kind == "map" and value.attr in (
         "max", "min") for value in graph.values)
 
 
