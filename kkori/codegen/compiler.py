@@ -89,6 +89,8 @@ def described(found: Compiled, code: bytes) -> Blueprint:
                      and value not in buffers.shown),
                     key=lambda value: value.number)
 
+    rows = {value.attr[0] for value in native.calls if value.kind == "row"}
+
     def array(value: Value) -> Array:
         inner = base(value)
         held = buffers.shown.get(inner, inner)
@@ -107,4 +109,4 @@ def described(found: Compiled, code: bytes) -> Blueprint:
         tuple(blueprint.Call(value.kind, tuple(map(array, value.args)), array(value),
                              *(value.attr if value.kind == "row" else ()))
               for value in native.calls),
-        tuple(graph.rows.items()), code)
+        tuple((number, graph.rows[number]) for number in sorted(rows)), code)

@@ -12,7 +12,7 @@ others are counted by a single loop around that.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import prod
+from math import nan, prod
 from typing import Any, NamedTuple
 
 from kkori.codegen.blueprint import WORK_TO_SHARE
@@ -34,9 +34,10 @@ from kkori.codegen.writer import NEAR, Axis, Buffers
 
 __all__ = ["WORK_TO_SHARE", "Emitted", "Unsupported", "emit_nest", "has_form"]
 
+TURN = 30  # instructions around those of a turn that is a call
 SIDE_BY_SIDE = 4  # functions that do not wait for one another
 
-Access = tuple[Address, tuple[int, ...]]
+Access = tuple[Address, tuple[float, ...]]
 
 
 class Emitted(NamedTuple):
@@ -68,8 +69,7 @@ def emit_nest(name: str, nest: Nest, stored: set[Value], buffers: Buffers,
         fixed[axis] = Axis(f"%q.{axis}", 0)
     form = Form(nest, stored, buffers, width, fixed, lengths, lanes if lanes in out else "",
                 (inner or [""])[0], (over or [""])[0], target.registers)
-    form.gathers = any(name == lanes and stride > NEAR for where, strides in accesses
-                       for name, stride in zip(where, strides, strict=True))
+    form.gathers = is_gathered(lanes, accesses)
     work = prod(nest.out) * (prod(nest.over) * effort(nest.sums, stored)
                              + effort((*nest.maps, *nest.totals), stored))
     extent = prod(lengths[axis] for axis in outer or inner)
@@ -107,11 +107,31 @@ def axes_of(nest: Nest, stored: set[Value], buffers: Buffers
 
 def lanes_of(nest: Nest, out: list[str], over: list[str], lengths: dict[str, int],
              accesses: list[Access], width: int) -> str:
-    """The axis that gets the lanes; that of the sums where some of them have no other."""
+    """The axis that gets the lanes; that of the sums where some of them have no other; a short one
+    where that costs less than to gather lanes one by one."""
     if nest.at_once:
         return over[0]
-    return max((*out, *over), default="",
+    best = max((*out, *over), default="",
                key=lambda axis: score(axis, lengths, accesses, width))
+    if over or not is_gathered(best, accesses):
+        return best
+    return min(out, key=lambda axis: toll(axis, lengths, accesses, width))
+
+
+def is_gathered(axis: str, accesses: list[Access]) -> bool:
+    """Whether lanes along an axis are read or written one at a time, in some array."""
+    return any(name == axis and stride > NEAR for where, strides in accesses
+               for name, stride in zip(where, strides, strict=True))
+
+
+def toll(axis: str, lengths: dict[str, int], accesses: list[Access], width: int) -> Any:
+    """Roughly, instructions an element if an axis has the lanes: of a turn, and to read and write;
+    then length."""
+    length = lengths[axis]
+    ways = [stride for where, strides in accesses
+            for name, stride in zip(where, strides, strict=True) if name == axis]
+    turn = TURN + sum(2 * min(length, width) if stride > NEAR else 2 for stride in ways)
+    return turn * -(-length // width) / length, -length
 
 
 def effort(values: Iterable[Value], stored: set[Value]) -> int:
@@ -182,9 +202,10 @@ def accesses_of(value: Value, stored: set[Value], buffers: Buffers) -> list[Acce
 
 
 def walked(where: Address, strides: tuple[int, ...]) -> Access:
-    """The axes along which an array is walked through, and how far a turn of each takes."""
+    """The axes along which an array is walked through, and how far a turn of each takes: NaN where
+    not every turn does."""
     return (tuple([a[0] if a.__class__ is tuple else a for a in where]),
-            tuple([stride * a[2] if a.__class__ is tuple else stride
+            tuple([stride if a.__class__ is not tuple else stride * a[2] if len(a) == 3 else nan
                    for a, stride in zip(where, strides, strict=True)]))
 
 

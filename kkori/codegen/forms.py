@@ -182,7 +182,8 @@ def columns_block(form: Form, sums: list[Value], maps: list[Value], start: str, 
     writer = form.writer()
     code, width = writer.code, form.width
     at = "0" if once else code.name("j")
-    tiles = [at if k == 0 else code.put(1, f"add i64 {at}, {k * width}") for k in range(len(live))]
+    tiles = [str(k * width) if once else at if k == 0 else code.put(1, f"add i64 {at}, {k * width}")
+             for k in range(len(live))]
     axes = [{form.column: Axis(index, 1, width, some)}
             for index, some in zip(tiles, live, strict=True)]
     inner = columns_inner(form, writer, sums, axes) if sums else []

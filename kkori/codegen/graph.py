@@ -1,17 +1,19 @@
 """The graph a segment becomes: values, and what each is made of. With its spec and its checker.
 
-A `Value` is an array that may or may not ever exist. There are eleven kinds:
+A `Value` is an array that may or may not ever exist. There are thirteen kinds:
 
     input    an array given at run time             attr: its number
     number   a float given at run time, 0-dim       attr: its number
     constant a Python number, 0-dim                 attr: the number
-    range    0, 1, 2, ... as numbers, one dimension
+    range    0, 1, 2, ... as numbers, one dimension  attr: None, or where they begin again at 0
     map      one scalar operation on every element  attr: its name (SCALARS); operands broadcast
     reduce   sum, max or min along axes             attr: (operation, axes); axes disappear
     view     the operand's elements, re-addressed   attr: for each dimension of the operand, the
                                                     dimension of the view it follows, or None (it
                                                     has length 1 there, or stays at index 0)
     slice    some of the operand's elements         attr: for each dimension (start, step)
+    stretch  the operand's elements, each repeated  attr: for each dimension how often; what is
+                                                    longer than that repeats the last
     reshape  the operand's elements in row-major order in another shape
     dot      a matrix product (n, k) x (k, m) that is no mere loop
     conv     a convolution's result, or one of its gradients   attr: its `Convolution`
@@ -45,8 +47,9 @@ SCALARS: dict[str, tuple[int, bool]] = {
 }
 UNORDERED = ("add", "mul", "and", "or", "eq", "ne")  # the order of operands makes no difference
 REDUCTIONS = ("add", "max", "min")
-KINDS = ("input", "number", "constant", "range", "map", "reduce", "view", "slice", "reshape",
-         "dot", "conv", "row")
+KINDS = ("input", "number", "constant", "range", "map", "reduce", "view", "slice", "stretch",
+         "reshape", "dot", "conv", "row")
+PARTS = ("slice", "stretch")  # elements of the operand, where only loops find them
 DTYPES = ("f4", "f8", "b1", "i8")  # what loops compute in; of integers only inputs, to be cast
 
 
@@ -82,6 +85,7 @@ class Graph:
         self.doubts: list[Value] = []
         self.rows: dict[int, Any] = {}  # number of a step: what runs it on its arrays
         self.shown: dict[Value, Callable[[], Value]] = {}  # slices as results of array rules
+        self.windows: dict[Value, Any] = {}  # by indices of a pool: see `lower_pools`
         self.values: list[Value] = []
         self._known: dict[Any, Value] = {}
 
@@ -101,9 +105,9 @@ class Graph:
         """A number known now."""
         return self.make("constant", (), dtype, (), value)
 
-    def range(self, length: int, dtype: str) -> Value:
-        """The numbers 0, 1, 2, ... below `length`."""
-        return self.make("range", (length,), dtype)
+    def range(self, length: int, dtype: str, again: int | None = None) -> Value:
+        """The numbers 0, 1, 2, ... below `length`, or `again` and again those below that."""
+        return self.make("range", (length,), dtype, (), again)
 
     def map(self, name: str, *args: Value, dtype: str | None = None) -> Value:
         """A scalar operation; operands are broadcast by views."""
@@ -168,11 +172,25 @@ class Graph:
             operand = operand.args[0]
         return self.make("slice", shape, operand.dtype, (operand,), tuple(places))
 
+    def stretch(self, operand: Value, dim: int, times: int, length: int) -> Value:
+        """Every element so many times along a dimension, then the last one up to `length`."""
+        if (length, times) == (operand.shape[dim], 1):
+            return operand
+        repeats = [times if k == dim else 1 for k in range(len(operand.shape))]
+        shape = (*operand.shape[:dim], length, *operand.shape[dim + 1:])
+        if operand.kind == "stretch" and operand.attr[dim] == 1 and (
+                operand.shape[dim] == operand.args[0].shape[dim]):
+            repeats = [a * b for a, b in zip(repeats, operand.attr, strict=True)]
+            operand = operand.args[0]
+        if base(operand).kind in PARTS:
+            operand = self.copy(operand)
+        return self.make("stretch", shape, operand.dtype, (operand,), tuple(repeats))
+
     def in_memory(self, value: Value) -> Value:
         """`value` as something that is not computed by loops alone can read it: for slices, what
         the array rule shows of the operand, or else a copy."""
         inner = base(value)
-        if inner.kind != "slice":
+        if inner.kind not in PARTS:
             return value
         made = self.shown.get(inner)
         found = made() if made is not None else self.copy(inner)
@@ -291,6 +309,13 @@ def _check_slice(value: Value) -> None:
         assert start >= 0 and step > 0 and start + (n - 1) * step < length, value
 
 
+def _check_stretch(value: Value) -> None:
+    (operand,) = value.args
+    assert base(operand).kind not in PARTS and len(value.attr) == len(operand.shape), value
+    assert all(times > 0 and length >= n for times, length, n in zip(
+        value.attr, value.shape, operand.shape, strict=True)), value
+
+
 def _check_reshape(value: Value) -> None:
     from math import prod
     assert prod(value.shape) == prod(value.args[0].shape), value
@@ -313,5 +338,5 @@ def _check_row(value: Value) -> None:
 
 _CHECKS = {"row": _check_row, "input": _check_leaf, "number": _check_leaf, "constant": _check_leaf,
            "range": _check_leaf, "map": _check_map, "reduce": _check_reduce, "view": _check_view,
-           "slice": _check_slice, "reshape": _check_reshape, "dot": _check_dot,
-           "conv": _check_conv}
+           "slice": _check_slice, "stretch": _check_stretch, "reshape": _check_reshape,
+           "dot": _check_dot, "conv": _check_conv}

@@ -6,7 +6,7 @@ from math import prod
 from typing import Any
 
 from kkori.codegen.convolution import Convolution
-from kkori.codegen.graph import Graph, Value
+from kkori.codegen.graph import PARTS, Graph, Value
 from kkori.codegen.rules import NoRule, rule
 
 MOST_PLACES = 121  # of a window
@@ -78,7 +78,8 @@ def product(graph: Graph, shape: Any, a: Value, b: Value, conv: Convolution) -> 
 
 def lying(graph: Graph, value: Value) -> Value:
     """`value` as an array, not as a view of one."""
-    return graph.copy(value) if value.kind in ("view", "slice", "constant", "number") else value
+    return graph.copy(value) if value.kind in (
+        "view", *PARTS, "constant", "number") else value
 
 
 def with_bias(graph: Graph, found: Value, bias: Any) -> Value:

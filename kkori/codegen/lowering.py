@@ -15,6 +15,7 @@ from kkori.codegen import (
     lower_convolution,
     lower_elements,
     lower_losses,
+    lower_pools,
 )
 from kkori.codegen.rules import (
     BY_ARRAY_RULE,
@@ -32,4 +33,4 @@ from kkori.codegen.rules import (
 
 __all__ = ["BY_ARRAY_RULE", "LOWER", "VARYING", "NoRule", "Program", "Spec", "Step", "Term",
            "formula", "lower", "lower_activations", "lower_along", "lower_arrays",
-           "lower_convolution", "lower_elements", "lower_losses", "rule"]
+           "lower_convolution", "lower_elements", "lower_losses", "lower_pools", "rule"]

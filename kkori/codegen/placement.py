@@ -13,7 +13,7 @@ from __future__ import annotations
 from math import prod
 from typing import Any, NamedTuple
 
-from kkori.codegen.graph import Graph, Value, base
+from kkori.codegen.graph import PARTS, Graph, Value, base
 from kkori.codegen.program import Program
 from kkori.codegen.schedule import CALLED, Nest, Plan, append, own_address, put
 from kkori.codegen.writer import Buffers
@@ -58,7 +58,7 @@ def wanted(program: Program, graph: Graph, slots: dict[int, Value]) -> Wanted:
 def own(graph: Graph, value: Value, taken: set[Value]) -> Value:
     """`value` if it, or what it is a view of, can be handed out as it is; else a copy."""
     inner = base(value)
-    if inner.kind in ("input", "number", "constant", "range", "slice") or inner in taken or (
+    if inner.kind in ("input", "number", "constant", "range", *PARTS) or inner in taken or (
             not in_order(value)):
         value = inner = another(graph, value, taken)
     taken.add(inner)

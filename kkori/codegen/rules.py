@@ -49,7 +49,7 @@ def lower(program: Program, graph: Graph) -> dict[int, Value] | None:
             function = LOWER.get(step.row)
             if function is None:
                 raise NoRule(step.row)
-            found = function(graph, *args)
+            found = completed(graph, number, step, args, function(graph, *args))
             if not looks_right(found, step):
                 raise NoRule("a result of another type")
         except NoRule:
@@ -69,6 +69,21 @@ def shown(graph: Graph, number: int, step: Step, args: list[Any], k: int) -> Val
     return by_array_rule(graph, number, step, args)[k]
 
 
+def completed(graph: Graph, number: int, step: Step, args: list[Any], found: Any) -> Any:
+    """What a rule gives, with the array rule's results in place of functions: these are told which
+    values those are. Nothing computes them where nobody reads them."""
+    if not isinstance(found, tuple) or not any(map(callable, found)):
+        return found
+    made = by_array_rule(graph, number, step, args)
+    if made is None:
+        raise NoRule("no part in a compiled program")
+    for part, value in zip(found, made, strict=True):
+        if callable(part):
+            part(value)
+    return tuple(value if callable(part) else part
+                 for part, value in zip(found, made, strict=True))
+
+
 def looks_right(found: Any, step: Step) -> bool:
     """Whether values have the shapes and types that the array rule gives, as far as is known."""
     values = found if isinstance(found, tuple) else (found,)
@@ -81,10 +96,8 @@ def looks_right(found: Any, step: Step) -> bool:
 # follows from the shapes they get, and they draw no random numbers. Rows of one or two tensors,
 # element by element, are all of that kind, and so is every row with a loop rule.
 FIXED_SHAPE = frozenset((
-    "max_pool2d_with_indices",
-    "max_pool3d_with_indices", "max_pool_values", "max_pool_backward", "max_unpool", "avg_pool2d",
-    "avg_pool3d", "avg_pool_backward", "adaptive_avg_pool1d", "adaptive_avg_pool2d",
-    "adaptive_avg_pool3d", "adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d",
+    "max_unpool", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d",
+    "adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d",
     "matmul", "bmm", "baddbmm", "addbmm", "embedding", "embedding_backward", "cat", "stack",
     "block_diag", "select_backward", "select_scatter", "slice_backward", "slice_scatter", "unfold",
     "unfold_backward", "diagonal", "diagonal_backward", "diagonal_scatter", "diag_embed", "trace",

@@ -23,14 +23,16 @@ from collections.abc import Callable, Iterable, Sequence
 from math import prod
 from typing import Any
 
-from kkori.codegen.graph import Value, base, order
+from kkori.codegen.graph import PARTS, Value, base, order
 
 __all__ = ["Nest", "Plan", "plan"]
 
 # Where in an array: for each dimension an axis, an index, None (index 0), or an axis, the index at
-# which it begins, and the step by which it goes on.
+# which it begins, and the step by which it goes on; and of that, how many have one index, and the
+# last index if there are more.
 Shifted = tuple[str, int, int]
-Address = tuple["str | int | None | Shifted", ...]
+Stretched = tuple[str, int, int, int, "int | None"]
+Address = tuple["str | int | None | Shifted | Stretched", ...]
 Needs = Sequence[tuple[Value, Address]]  # what is read, and where
 
 # What a scalar operation costs, in additions; recomputing is free up to LIMIT.
@@ -39,6 +41,7 @@ COST = {"div": 4, "sqrt": 6, "exp": 14, "log": 18, "log1p": 20, "expm1": 20, "ta
 LIMIT = 80
 FEW = 4  # a sum of so many terms needs no loop; so many outer turns are written one by one
 CALLED = ("dot", "conv", "reshape", "row")  # kinds of values that no loop nest computes
+SEEN_THROUGH = ("view", *PARTS)  # kinds of values that are found in their operand
 
 
 class Nest:
@@ -169,6 +172,23 @@ def moved(place: Any, start: int, step: int) -> Any:
     return start + (place or 0) * step
 
 
+def repeated(value: Value, address: Address) -> Address:
+    """The address in a stretched value's operand of what is at `address`."""
+    return tuple([a if times == 1 and n == length else within(a, times, n, length)
+                  for a, times, n, length in zip(address, value.attr, value.args[0].shape,
+                                                 value.shape, strict=True)])
+
+
+def within(place: Any, times: int, n: int, length: int) -> Any:
+    """A place along a dimension of which one element stands for so many."""
+    last = n - 1 if length > n * times else None
+    if place.__class__ is str:
+        return place, 0, 1, times, last
+    if place.__class__ is tuple:
+        return *place, times, last
+    return min((place or 0) // times, n - 1)
+
+
 def narrowed(value: Value, address: Address) -> Address:
     """`address` with index 0 along dimensions of length 1."""
     if 1 not in value.shape:
@@ -190,7 +210,7 @@ def cost(value: Value, stored: set[Value]) -> int:
         if part.kind == "reduce":
             times *= terms(part)
             total += times
-        if part.kind in ("map", "view", "slice", "reduce"):
+        if part.kind in ("map", "reduce", *SEEN_THROUGH):
             stack.extend((arg, times) for arg in part.args)
     return total
 
@@ -216,6 +236,8 @@ def choose_stored(roots: Sequence[Value]) -> set[Value]:
         if value.kind in CALLED:
             stored.update(base(arg) for arg in value.args
                           if base(arg).kind in ("map", "reduce"))
+        if value.kind == "stretch" and source(value).kind in ("map", "reduce"):
+            stored.add(source(value))
     for value in values:
         if value.kind in ("map", "reduce") and value not in stored and (
                 dear(value, users, stored)):
@@ -228,15 +250,15 @@ def users_of(values: Iterable[Value]) -> Users:
     users: Users = {}
     for value in values:
         users.setdefault(value, [])
-        if value.kind not in ("view", "slice"):
+        if value.kind not in SEEN_THROUGH:
             for arg in value.args:
                 users[source(arg)].append(value)
     return users
 
 
 def source(value: Value) -> Value:
-    """Behind views and slices, what they show."""
-    while value.kind in ("view", "slice"):
+    """Behind views and parts, what they show."""
+    while value.kind in SEEN_THROUGH:
         value = value.args[0]
     return value
 
@@ -281,7 +303,7 @@ def reads(value: Value, stored: set[Value]) -> list[tuple[Value, Address]]:
         if part.kind in ("input", "range") or (part in stored and part is not value):
             found.append((part, where))
         else:
-            assert part.kind in ("map", "view", "slice", "reduce", "constant", "number"), part
+            assert part.kind in ("map", "reduce", "constant", "number", *SEEN_THROUGH), part
             stack.extend(operands(part, where))
     return found
 
@@ -311,6 +333,8 @@ def operands(value: Value, where: Address) -> list[tuple[Value, Address]]:
         return [(value.args[0], through(value, where))]
     if value.kind == "slice":
         return [(value.args[0], shifted(value, where))]
+    if value.kind == "stretch":
+        return [(value.args[0], repeated(value, where))]
     if value.kind == "reduce":
         return [(value.args[0], at) for at in unrolled(value, where)]
     return [(arg, where) for arg in value.args]

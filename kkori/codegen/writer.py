@@ -21,7 +21,7 @@ from kkori.codegen.scalars import (
     shaped,
     splat,
 )
-from kkori.codegen.schedule import Address, narrowed, operands
+from kkori.codegen.schedule import SEEN_THROUGH, Address, Stretched, narrowed, operands
 from kkori.core.size import contiguous_strides
 
 __all__ = ["NEAR", "Axis", "Buffers", "Code", "Known", "Writer", "combine", "some"]
@@ -173,7 +173,7 @@ class Writer:
             return self.counted(value, where)
         if value.kind == "reduce":
             return self.folded(value, operands)
-        return operands[0] if value.kind in ("view", "slice") else self.scalar(value, operands)
+        return operands[0] if value.kind in SEEN_THROUGH else self.scalar(value, operands)
 
     def level_of(self, level: int) -> int:
         return 3 if self.floor == 3 and level > 0 else level
@@ -222,20 +222,23 @@ class Writer:
 
     def counted(self, value: Value, where: Address) -> Known:
         """The index along an axis, as a number."""
-        (place,) = where
+        (place,), again = where, value.attr
         if place is None or isinstance(place, int):
-            return literal(float(place or 0), value.dtype), 1, 0
-        if isinstance(place, tuple):
-            raise Unsupported("part of a range")
-        axis = self.axes[place]
-        level, one = self.level_of(axis.level), LLVM_TYPES[value.dtype]
-        name = self.code.put(level, f"sitofp i64 {axis.index} to {one}")
-        if axis.lanes == 1:
-            return name, 1, level
-        wide = self.spread((name, 1, level), value.dtype, axis.lanes)
-        steps = ", ".join(f"{one} {literal(lane, value.dtype)}" for lane in range(axis.lanes))
-        return self.code.put(level, f"fadd <{axis.lanes} x {one}> {wide}, <{steps}>"), \
-            axis.lanes, level
+            return literal(float((place or 0) % (again or (place or 0) + 1)), value.dtype), 1, 0
+        name, first, by = (place, 0, 1) if isinstance(place, str) else place[:3]
+        if isinstance(place, tuple) and len(place) > 3:
+            raise Unsupported("a range that is stretched")
+        axis, put, lanes = self.axes[name], self.code.put, self.axes[name].lanes
+        level, wide = self.level_of(axis.level), shaped(value.dtype, lanes)
+        if again and lanes > 1 and by == 1 and lanes % again == first % again == 0:
+            return vector_of([lane % again for lane in range(lanes)], value.dtype), lanes, 0
+        index = self.affine(axis, level, first, by)
+        if lanes > 1:
+            index = put(level, f"add <{lanes} x i64> {self.spread((index, 1, level), 'i8', lanes)},"
+                               f" <{', '.join(f'i64 {lane * by}' for lane in range(lanes))}>")
+        if again:
+            index = put(level, f"urem {shaped('i8', lanes)} {index}, {every(again, lanes)}")
+        return put(level, f"sitofp {shaped('i8', lanes)} {index} to {wide}"), lanes, level
 
     def slot(self, place: int, kind: str) -> str:
         """What the context holds at a place."""
@@ -256,6 +259,8 @@ class Writer:
         name, level, lanes, step = self.base(value), 0, SINGLE, 0
         kind = LLVM_TYPES[value.dtype] if value.dtype != "b1" else "i8"
         ways = list(zip(where, self.buffers.strides[value], strict=True))
+        several = [(a, stride) for a, stride in ways if a.__class__ is tuple and len(a) > 3]
+        ways = [(a, stride) for a, stride in ways if a.__class__ is not tuple or len(a) == 3]
         ahead = sum(a * stride for a, stride in ways if a.__class__ is int)
         ahead += sum(a[1] * stride for a, stride in ways if a.__class__ is tuple)
         ways = [(a[0], stride * a[2]) if a.__class__ is tuple else (a, stride)
@@ -272,20 +277,74 @@ class Writer:
             name = self.code.put(level, f"getelementptr {kind}, ptr {name}, i64 {offset}")
             if axis.lanes > 1:
                 lanes, step = axis, stride
+        for a, stride in several:
+            level = self.level_of(max(level, self.axes[a[0]].level))
+            offset = self.code.put(level, f"mul i64 {self.one_of(a, level)}, {stride}")
+            name = self.code.put(level, f"getelementptr {kind}, ptr {name}, i64 {offset}")
         return name, lanes, step, level
+
+    def affine(self, axis: Axis, level: int, first: int, by: int) -> str:
+        """first + by * the index of an axis."""
+        index = str(axis.index)
+        if by != 1:
+            index = self.code.put(level, f"mul i64 {index}, {by}")
+        return self.code.put(level, f"add i64 {index}, {first}") if first else index
+
+    def one_of(self, place: Stretched, level: int) -> str:
+        """The index of the element that stands at a place for several."""
+        name, first, by, times, last = place
+        put, index = self.code.put, self.affine(self.axes[name], level, first, by)
+        index = put(level, f"udiv i64 {index}, {times}") if times > 1 else index
+        if last is None:
+            return index
+        more = put(level, f"icmp ugt i64 {index}, {last}")
+        return put(level, f"select i1 {more}, i64 {last}, i64 {index}")
 
     def load(self, value: Value, where: Address) -> Known:
         """Read an element, or a vector of them."""
-        name, axis, step, level = self.pointer(value, where)
         kind, size = LLVM_TYPES[value.dtype], BYTES[value.dtype]
         if value.dtype == "b1":
             kind = "i8"
-        found = self.vector(name, axis, step, level, kind, size)
+        for place, stride in zip(where, self.buffers.strides[value], strict=True):
+            if place.__class__ is tuple and len(place) > 3 and stride and (
+                    self.axes[place[0]].lanes > 1):
+                found, axis, level = self.repeated(value, where, place, stride, kind, size)
+                break
+        else:
+            name, axis, step, level = self.pointer(value, where)
+            found = self.vector(name, axis, step, level, kind, size)
         if value.dtype == "b1":
             shape = kind if axis.lanes == 1 else f"<{axis.lanes} x i8>"
             zero = "0" if axis.lanes == 1 else "zeroinitializer"
             found = self.code.put(level, f"icmp ne {shape} {found}, {zero}")
         return found, axis.lanes, level
+
+    def repeated(self, value: Value, where: Address, place: Stretched, stride: int, kind: str,
+                 size: int) -> tuple[str, Axis, int]:
+        """Lanes of which several are one element: each is read once if they begin with a new one,
+        otherwise they are read lane by lane."""
+        axis, times, put = self.axes[place[0]], place[3], self.code.put
+        some = elements_of(axis, place)
+        if some is None:
+            found = "zeroinitializer"
+            for lane in range(axis.live):
+                at = put(self.level_of(axis.level), f"add i64 {axis.index}, {lane}")
+                self.axes[place[0]] = Axis(at, axis.level)
+                name, _, _, level = self.pointer(value, where)
+                one = put(level, f"load {kind}, ptr {name}, align {size}")
+                found = put(level, f"insertelement <{axis.lanes} x {kind}> {found}, "
+                                   f"{kind} {one}, i64 {lane}")
+        else:
+            self.axes[place[0]] = Axis(axis.index, axis.level)
+            name, _, _, level = self.pointer(value, where)
+            few = Axis(axis.index, axis.level, axis.lanes // times, some)
+            one = self.vector(name, few, stride, level, kind, size)
+            shape = f"<{few.lanes} x {kind}>"
+            chosen = ", ".join(f"i32 {min(lane // times, some - 1)}" for lane in range(axis.lanes))
+            found = put(level, f"shufflevector {shape} {one}, {shape} poison, "
+                               f"<{axis.lanes} x i32> <{chosen}>")
+        self.axes[place[0]] = axis
+        return found, axis, level
 
     def vector(self, name: str, axis: Axis, step: int, level: int, kind: str, size: int) -> str:
         """Lanes from memory: side by side, some of them, or one by one."""
@@ -303,8 +362,8 @@ class Writer:
     def gathered(self, name: str, axis: Axis, step: int, level: int, kind: str,
                  size: int) -> str:
         """Lanes that do not lie side by side."""
-        if 1 < step <= NEAR and axis.live == axis.lanes >= NEAR:
-            return self.picked(name, axis.lanes, step, level, kind, size)
+        if 1 < step <= NEAR <= axis.lanes:
+            return self.picked(name, axis, step, level, kind, size)
         name = self.code.put(level, f"freeze ptr {name}")  # or LLVM tries to step each by itself
         row = "zeroinitializer" if axis.live < axis.lanes else "poison"
         for lane in range(axis.live):
@@ -314,20 +373,23 @@ class Writer:
                 level, f"insertelement <{axis.lanes} x {kind}> {row}, {kind} {one}, i64 {lane}")
         return row
 
-    def picked(self, name: str, lanes: int, step: int, level: int, kind: str, size: int) -> str:
+    def picked(self, name: str, axis: Axis, step: int, level: int, kind: str, size: int) -> str:
         """Every second (third, fourth) element: whole vectors, of which some lanes are taken.
 
         The last vector ends with the last element that is wanted, so nothing behind it is read.
         """
-        shape, span = f"<{lanes} x {kind}>", (lanes - 1) * step + 1
-        found, first = "poison", 0
-        for number in range(step):
-            begin = min(number * lanes, span - lanes)
+        lanes, live = axis.lanes, axis.live
+        shape, span = f"<{lanes} x {kind}>", (live - 1) * step + 1
+        whole = Axis(axis.index, axis.level, lanes, min(span, lanes))
+        found, first = "poison" if live == lanes else "zeroinitializer", 0
+        for number in range(-(-span // lanes)):
+            begin = max(min(number * lanes, span - lanes), 0)
             at = self.code.put(level, f"getelementptr {kind}, ptr {name}, i64 {begin}")
-            part = self.code.put(level, f"load {shape}, ptr {at}, align {size}")
-            last = min(-(-(begin + lanes) // step), lanes)
+            part = self.vector(at, whole, 1, level, kind, size)
+            last = min(-(-(begin + lanes) // step), live)
             mask = [lane if lane < first else lanes + lane * step - begin
-                    for lane in range(last)] + [-1] * (lanes - last)
+                    for lane in range(last)]
+            mask += [-1 if live == lanes else lane for lane in range(last, lanes)]
             chosen = ", ".join("i32 poison" if k < 0 else f"i32 {k}" for k in mask)
             found = self.code.put(level, f"shufflevector {shape} {found}, {shape} {part}, "
                                          f"<{lanes} x i32> <{chosen}>")
@@ -376,6 +438,30 @@ def combine(code: Code, level: int, value: Value, old: str, new: str, lanes: int
 
 SINGLE = Axis("0", 0)
 NEAR = 4  # lanes so many elements apart are picked out of whole vectors
+
+
+def elements_of(axis: Axis, place: Stretched) -> int | None:
+    """How many elements the live lanes have at a place where each stands for several; None where
+    the first lane may not be the first of its element, or some elements not exist."""
+    _, first, by, times, last = place
+    if by != 1 or first % times or axis.lanes % times:
+        return None
+    found = -(-axis.live // times)
+    if last is None:
+        return found
+    index = str(axis.index)
+    left = last + 1 - (int(index) + first) // times if index.isdigit() else 0
+    return min(found, left) if left > 0 else None
+
+
+def every(number: int, lanes: int) -> str:
+    """An integer, in every lane."""
+    return str(number) if lanes == 1 else f"splat (i64 {number})"
+
+
+def vector_of(numbers: Sequence[float], dtype: str) -> str:
+    """Numbers known now, one a lane."""
+    return f"<{', '.join(f'{LLVM_TYPES[dtype]} {literal(one, dtype)}' for one in numbers)}>"
 
 
 def letters(kind: str) -> str:

@@ -227,6 +227,11 @@ def layers():
     yield "max_pool2d", lambda: nn.MaxPool2d(2)(x(2, 3, 8, 6))
     yield "avg_pool1d", lambda: nn.AvgPool1d(2)(x(2, 3, 8))
     yield "avg_pool2d", lambda: nn.AvgPool2d(2)(x(2, 3, 8, 6))
+    yield "pools in space", lambda: (nn.MaxPool3d(2)(x(1, 2, 4, 6, 4)),
+                                     nn.AvgPool3d(2)(x(1, 2, 4, 6, 4)))
+    yield "max_pool2d that overlaps", lambda: nn.MaxPool2d(3, 2, 1)(x(2, 3, 8, 7))
+    yield "pools without gradients", lambda: (nn.MaxPool2d(2)(x(2, 3, 8, 7, grad=False)),
+                                              nn.MaxPool1d(2)(x(2, 3, 9, grad=False)))
     yield "adaptive_avg_pool2d", lambda: nn.AdaptiveAvgPool2d(1)(x(2, 3, 8, 6))
     yield "adaptive_avg_pool1d", lambda: nn.AdaptiveAvgPool1d(4)(x(2, 3, 8))
     yield "adaptive_max_pool2d", lambda: nn.AdaptiveMaxPool2d(2)(x(2, 3, 8, 6))
