@@ -35,6 +35,7 @@ from kkori.codegen.writer import NEAR, Axis, Buffers
 __all__ = ["WORK_TO_SHARE", "Emitted", "Unsupported", "emit_nest", "has_form"]
 
 TURN = 30  # instructions around those of a turn that is a call
+CLEARLY = 1.4  # what is estimated so much better is better
 SIDE_BY_SIDE = 4  # functions that do not wait for one another
 
 Access = tuple[Address, tuple[float, ...]]
@@ -115,7 +116,9 @@ def lanes_of(nest: Nest, out: list[str], over: list[str], lengths: dict[str, int
                key=lambda axis: score(axis, lengths, accesses, width))
     if over or not is_gathered(best, accesses):
         return best
-    return min(out, key=lambda axis: toll(axis, lengths, accesses, width))
+    other = min(out, key=lambda axis: toll(axis, lengths, accesses, width))
+    gain = toll(best, lengths, accesses, width) / toll(other, lengths, accesses, width)
+    return other if gain > CLEARLY else best
 
 
 def is_gathered(axis: str, accesses: list[Access]) -> bool:
@@ -124,14 +127,13 @@ def is_gathered(axis: str, accesses: list[Access]) -> bool:
                for name, stride in zip(where, strides, strict=True))
 
 
-def toll(axis: str, lengths: dict[str, int], accesses: list[Access], width: int) -> Any:
-    """Roughly, instructions an element if an axis has the lanes: of a turn, and to read and write;
-    then length."""
+def toll(axis: str, lengths: dict[str, int], accesses: list[Access], width: int) -> float:
+    """Roughly, instructions an element if an axis has the lanes: of a turn, to read, to write."""
     length = lengths[axis]
     ways = [stride for where, strides in accesses
             for name, stride in zip(where, strides, strict=True) if name == axis]
-    turn = TURN + sum(2 * min(length, width) if stride > NEAR else 2 for stride in ways)
-    return turn * -(-length // width) / length, -length
+    turns = -(-length // width) / length
+    return TURN * turns + sum(4 if stride > NEAR else 2 * turns for stride in ways)
 
 
 def effort(values: Iterable[Value], stored: set[Value]) -> int:

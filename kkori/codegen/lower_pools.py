@@ -7,8 +7,8 @@ them. Mostly that is nobody: the gradient's rule finds the number beside the ind
 (`Graph.windows`).
 
 Where windows do not overlap, every element of the input looks at its one window: its gradient is
-that window's, stretched over it. What has padding, or overlaps on the way back, is left to the
-array rules.
+that window's, stretched over it. What has padding, or windows that overlap and a gradient, is left
+to the array rules.
 """
 
 from __future__ import annotations
@@ -59,7 +59,10 @@ def max_pool_values(graph: Graph, x: Value, *windows: Any) -> Value:
 @rule("max_pool2d_with_indices", "max_pool3d_with_indices")
 def max_pool(graph: Graph, x: Value, kernel: Lengths, stride: Lengths, padding: Lengths,
              dilation: Lengths, out: Lengths) -> Any:
-    """The first of the largest; NaN is the largest there is."""
+    """The first of the largest; NaN is the largest there is. Where the gradient will want the
+    array rule's indices, its values come with them."""
+    if not are_neighbours(kernel, stride, dilation):
+        raise NoRule("windows that are no neighbours")
     best, *rest = seen(graph, x, kernel, stride, padding, dilation, out)
     place = Term(graph, graph.expand(graph.constant(0.0, x.dtype), best.shape))
     for number, other in enumerate(rest, 1):
@@ -68,8 +71,7 @@ def max_pool(graph: Graph, x: Value, kernel: Lengths, stride: Lengths, padding: 
         best = best.do("max", other)
 
     def note(indices: Value) -> None:
-        if are_neighbours(kernel, stride, dilation):
-            graph.windows[indices] = Won(place.value, kernel)
+        graph.windows[indices] = Won(place.value, kernel)
     return best.value, note
 
 

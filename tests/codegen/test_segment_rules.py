@@ -268,3 +268,14 @@ def test_elements_that_lie_apart(step, length, dtype):
     program, arrays = program_for(row, [[array]], (X,))
     found = build(program).run(arrays, [])[0]
     np.testing.assert_array_equal(found, np.asarray(TABLE[row].array(array)))
+
+
+@pytest.mark.parametrize("length", [2, 5, 7, 15, 23])
+@pytest.mark.parametrize("turned", [False, True])
+def test_short_axes_beside_long_ones(length, turned):
+    """Lanes go along either: what lies apart may be gathered, vectors may be partly filled."""
+    random = np.random.default_rng(10)
+    wide = random.random((length, 300) if turned else (300, length)).astype(np.float32)
+    wide, row = wide.T if turned else wide, random.random(length).astype(np.float32)
+    program, arrays = program_for("sub", [[wide, row]], (X, Y))
+    np.testing.assert_array_equal(build(program).run(arrays, [])[0], wide - row)
