@@ -16,6 +16,7 @@ A `Value` is an array that may or may not ever exist. There are thirteen kinds:
                                                     longer than that repeats the last
     reshape  the operand's elements in row-major order in another shape
     dot      a matrix product (n, k) x (k, m) that is no mere loop
+    batch    matrix products (..., n, k) x (..., k, m), one for each place of the dimensions before
     conv     a convolution's result, or one of its gradients   attr: its `Convolution`
     row      a result of an array rule               attr: (number of its step, of the result)
 
@@ -48,7 +49,7 @@ SCALARS: dict[str, tuple[int, bool]] = {
 UNORDERED = ("add", "mul", "and", "or", "eq", "ne")  # the order of operands makes no difference
 REDUCTIONS = ("add", "max", "min")
 KINDS = ("input", "number", "constant", "range", "map", "reduce", "view", "slice", "stretch",
-         "reshape", "dot", "conv", "row")
+         "reshape", "dot", "batch", "conv", "row")
 PARTS = ("slice", "stretch")  # elements of the operand, where only loops find them
 DTYPES = ("f4", "f8", "b1", "i8")  # what loops compute in; of integers only inputs, to be cast
 
@@ -84,6 +85,7 @@ class Graph:
         self.one_axis = one_axis
         self.doubts: list[Value] = []
         self.rows: dict[int, Any] = {}  # number of a step: what runs it on its arrays
+        self.strides: dict[Value, tuple[int, ...]] = {}  # of inputs
         self.shown: dict[Value, Callable[[], Value]] = {}  # slices as results of array rules
         self.windows: dict[Value, Any] = {}  # by indices of a pool: see `lower_pools`
         self.values: list[Value] = []
@@ -220,7 +222,25 @@ class Graph:
             rest = iter(real)
             return self.view(operand, shape, [None if n == 1 else next(rest)
                                               for n in operand.shape])
-        return self.make("reshape", shape, operand.dtype, (self.in_memory(operand),))
+        if operand.kind == "slice":
+            found = self.cut(operand, shape)
+            if found is not None:
+                return found
+        if operand.kind == "view" or operand.kind in PARTS:
+            operand = self.copy(operand)
+        return self.make("reshape", shape, operand.dtype, (operand,))
+
+    def cut(self, operand: Value, shape: tuple[int, ...]) -> Value | None:
+        """A slice along the last dimension, which is split in two: the same slice of the whole
+        array so split, if it is cut where the parts are. That is no copy."""
+        (whole,), *_, (start, step) = operand.args, *operand.attr
+        size = shape[-1]
+        if shape[:-2] != operand.shape[:-1] or whole.kind == "view" or (
+                whole.shape[:-1] != operand.shape[:-1]) or step != 1 or (
+                start % size or whole.shape[-1] % size):
+            return None
+        parts = self.reshape(whole, (*shape[:-2], whole.shape[-1] // size, size))
+        return self.slice(parts, len(shape) - 2, start // size, shape[-2])
 
     def dot(self, left: Value, right: Value) -> Value:
         """A matrix product: a loop where one of the three lengths is 1."""
@@ -231,6 +251,13 @@ class Graph:
         shape = (n, k, m)
         product = self.map("mul", self.view(left, shape, (0, 1)), self.view(right, shape, (1, 2)))
         return self.reduce("add", product, (1,))
+
+    def batch(self, left: Value, right: Value) -> Value:
+        """A matrix product for each place of the dimensions before the last two."""
+        lead = broadcast((left.shape[:-2], right.shape[:-2]))
+        (n, k), m = left.shape[-2:], right.shape[-1]
+        left, right = self.expand(left, (*lead, n, k)), self.expand(right, (*lead, k, m))
+        return self.make("batch", (*lead, n, m), left.dtype, (left, right))
 
 
 def broadcast(shapes: Iterable[Sequence[int]]) -> tuple[int, ...]:
@@ -327,9 +354,16 @@ def _check_dot(value: Value) -> None:
         left.shape[0], right.shape[1]), value
 
 
+def _check_batch(value: Value) -> None:
+    left, right = value.args
+    assert left.shape[:-2] == right.shape[:-2] == value.shape[:-2], value
+    assert left.shape[-1] == right.shape[-2], value
+    assert value.shape[-2:] == (left.shape[-2], right.shape[-1]), value
+
+
 def _check_conv(value: Value) -> None:
     assert len(value.args) == 2 and len({arg.dtype for arg in (*value.args, value)}) == 1, value
-    assert all(arg.kind not in ("view", "slice") for arg in value.args), value
+    assert all(arg.kind != "view" and arg.kind not in PARTS for arg in value.args), value
 
 
 def _check_row(value: Value) -> None:
@@ -339,4 +373,5 @@ def _check_row(value: Value) -> None:
 _CHECKS = {"row": _check_row, "input": _check_leaf, "number": _check_leaf, "constant": _check_leaf,
            "range": _check_leaf, "map": _check_map, "reduce": _check_reduce, "view": _check_view,
            "slice": _check_slice, "stretch": _check_stretch, "reshape": _check_reshape,
-           "dot": _check_dot, "conv": _check_conv}
+           "dot": _check_dot, "batch": _check_batch,
+           "conv": _check_conv}

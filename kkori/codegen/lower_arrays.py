@@ -7,7 +7,10 @@ from math import prod
 from typing import Any
 
 from kkori.codegen.graph import Graph, Value
+from kkori.codegen.matrices import matrices_of
 from kkori.codegen.rules import NoRule, convert, reduced, rule
+
+LARGE_SIDE = 256  # of a batch's matrices: a library has better ways with larger ones
 
 # Movement.
 
@@ -138,6 +141,21 @@ def mm(graph: Graph, a: Value, b: Value) -> Value:
     if not a.dtype == b.dtype or a.dtype not in ("f4", "f8"):
         raise NoRule("a product of several types")
     return graph.dot(a, b)
+
+
+@rule("matmul", "bmm")
+def matmul(graph: Graph, a: Value, b: Value) -> Value:
+    """Large matrices are left to the library; those that are not are as many products."""
+    if not a.dtype == b.dtype or a.dtype not in ("f4", "f8") or min(len(a.shape), len(b.shape)) < 2:
+        raise NoRule("a product of several types, or with a vector")
+    if min(len(a.shape), len(b.shape)) == len(b.shape) == 2:
+        rows = graph.reshape(a, (prod(a.shape[:-1]), a.shape[-1]))
+        return graph.reshape(graph.dot(rows, b), (*a.shape[:-1], b.shape[1]))
+    if max(*a.shape[-2:], b.shape[-1]) > LARGE_SIDE:
+        raise NoRule("large matrices")
+    return graph.batch(*(
+        factor if matrices_of(factor, graph.strides) is not None else graph.copy(factor)
+        for factor in (a, b)))
 
 
 @rule("mv")

@@ -8,7 +8,7 @@ from kkori.codegen import blueprint
 from kkori.codegen.driver import RESERVED, Check, Driver, Run, Store, chunked, drive, linked
 from kkori.codegen.emit import WORK_TO_SHARE, Emitted, emit_nest
 from kkori.codegen.graph import Value, base
-from kkori.codegen.products import emit_convolution, emit_product, is_own
+from kkori.codegen.products import EMIT, is_own
 from kkori.codegen.program import Program
 from kkori.codegen.schedule import Nest, Plan
 from kkori.codegen.sharing import texts
@@ -64,8 +64,8 @@ class Native:
         self.drive(waiting, True)
 
     def product(self, name: str, value: Value) -> Emitted:
-        """A matrix product, or a convolution, as a stage."""
-        emit = emit_convolution if value.kind == "conv" else emit_product
+        """A matrix product, several, or a convolution, as a stage."""
+        emit = EMIT[value.kind]
         stage, parts, scratch = emit(name, value, self.buffers, self.target, self.places)
         self.helpers.update(parts)
         self.scratch.append((self.places, scratch))

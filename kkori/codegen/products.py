@@ -7,19 +7,22 @@ Large products with no small side are called from Python, between drivers (`matm
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from itertools import chain
+from math import prod
 from typing import Any, NamedTuple
 
 from kkori.codegen.blueprint import WORK_TO_SHARE
 from kkori.codegen.convolution import Convolution
 from kkori.codegen.emit import Emitted
 from kkori.codegen.graph import Value
+from kkori.codegen.matrices import matrices_of
 from kkori.codegen.scalars import LLVM_TYPES
 from kkori.codegen.target import Target
 from kkori.codegen.writer import Buffers
 from kkori.core.size import contiguous_strides
 
-__all__ = ["Factor", "emit_convolution", "emit_product", "factor_of", "is_own"]
+__all__ = ["EMIT", "Factor", "emit_product", "factor_of", "is_own"]
 
 KERNELS = 64  # texts that are kept for the next program
 SMALL_SIDE = 256  # up to here it pays to divide only the rows among threads
@@ -54,7 +57,7 @@ def factor_of(value: Value, buffers: Buffers) -> Factor | None:
 def is_own(value: Value, buffers: Buffers) -> bool:
     """Whether own kernels compute a product, given how the inputs are laid out."""
     if value.kind != "dot":
-        return value.kind == "conv"
+        return value.kind in EMIT
     return min(*value.shape, value.args[0].shape[1]) <= SMALL_SIDE and (
         all(factor_of(arg, buffers) is not None for arg in value.args))
 
@@ -72,6 +75,45 @@ def emit_product(name: str, value: Value, buffers: Buffers, target: Target,
     places = [buffers.places[part] for part in (left.array, right.array, value)] + [place]
     text = around(name, rows, places, scratch, (n, k, left.stride, right.stride, n))
     return Emitted(name, text, m, min(16, m), m * n * k, True), parts, scratch
+
+
+def emit_batch(name: str, value: Value, buffers: Buffers, target: Target,
+               place: int) -> tuple[Emitted, dict[str, str], int]:
+    """The same for a batch of products."""
+    from kkori.codegen.text import I64, PTR, VOID, Module
+    from kkori.codegen.text import Value as Name
+    left, right = (matrices_of(arg, buffers.strides) for arg in value.args)
+    assert left is not None and right is not None, value
+    (*lead, m, k), n = value.args[0].shape, value.shape[-1]
+    scalar, count = LLVM_TYPES[value.dtype], prod(lead)
+    rows, parts, scratch = kernel(target, scalar, m, n, k, left.transposed, right.transposed)
+    module = Module(target)
+    with module.function(name, VOID, [("context", PTR), ("begin", I64), ("end", I64),
+                                      ("slot", I64)]) as f:
+        context, begin, end, slot = f.arguments
+        arrays = [f.load(PTR, f.offset(context, word, "i64")) for word in (
+            buffers.places[left.array], buffers.places[right.array], buffers.places[value], place)]
+        own = f.offset(arrays.pop(), slot * scratch, "i8")
+        with f.loop(begin, end, name="matrix") as loop:
+            one = f.settled(loop.index)
+            apart = (left.apart, right.apart, contiguous_strides(value.shape)[:-2])
+            moved = [f.offset(array, place_of(f, one, lead, steps, start), scalar)
+                     for array, steps, start in zip(arrays, apart, (left.start, right.start, 0),
+                                                    strict=True)]
+            sizes = [f.constant(size, I64) for size in (0, m, n, k, left.stride, right.stride, n)]
+            f.call(rows, VOID, *moved, *sizes, own, Name("null", PTR, f))
+        f.ret()
+    return Emitted(name, next(iter(module.parts().values())), count, 1, count * m * n * k,
+                   True), parts, scratch
+
+
+def place_of(f: Any, number: Any, lead: Sequence[int], steps: Sequence[int], start: int) -> Any:
+    """Where matrix `number` of a batch begins."""
+    found = f.constant(start, number.type)
+    for length, step in zip(reversed(lead), reversed(steps), strict=True):
+        found = found + f.operate("u%", number, length) * step
+        number = f.operate("u/", number, length)
+    return found
 
 
 def emit_convolution(name: str, value: Value, buffers: Buffers, target: Target,
@@ -137,3 +179,6 @@ def around(name: str, rows: str, places: list[int], scratch: int, sizes: tuple[i
                       "  %scratch = getelementptr i8, ptr %s, i64 %skip",
                       f"  call void @{rows}(ptr %a, ptr %b, ptr %c, i64 %begin, i64 %end, "
                       f"{listed}ptr %scratch, ptr null)", "  ret void", "}"])
+
+
+EMIT = {"dot": emit_product, "batch": emit_batch, "conv": emit_convolution}

@@ -42,6 +42,7 @@ def lower(program: Program, graph: Graph) -> dict[int, Value] | None:
               for number, spec in enumerate(program.inputs)]
     if any(spec.dtype not in DTYPES or 0 in spec.shape for spec in program.inputs):
         return None
+    graph.strides.update(zip(inputs, (spec.strides for spec in program.inputs), strict=True))
     slots: dict[int, Value] = {}
     for number, step in enumerate(program.steps):
         args = [argument(graph, kind, value, inputs, slots) for kind, value in step.args]
@@ -98,7 +99,7 @@ def looks_right(found: Any, step: Step) -> bool:
 FIXED_SHAPE = frozenset((
     "max_unpool", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d",
     "adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d",
-    "matmul", "bmm", "baddbmm", "addbmm", "embedding", "embedding_backward", "cat", "stack",
+    "baddbmm", "addbmm", "embedding", "embedding_backward", "cat", "stack",
     "block_diag", "select_backward", "select_scatter", "slice_backward", "slice_scatter", "unfold",
     "unfold_backward", "diagonal", "diagonal_backward", "diagonal_scatter", "diag_embed", "trace",
     "gather", "scatter", "scatter_add", "scatter_reduce", "index", "index_backward", "index_put",

@@ -40,7 +40,7 @@ COST = {"div": 4, "sqrt": 6, "exp": 14, "log": 18, "log1p": 20, "expm1": 20, "ta
         "sigmoid": 18, "sin": 16, "cos": 16, "erf": 30}
 LIMIT = 80
 FEW = 4  # a sum of so many terms needs no loop; so many outer turns are written one by one
-CALLED = ("dot", "conv", "reshape", "row")  # kinds of values that no loop nest computes
+CALLED = ("dot", "batch", "conv", "reshape", "row")  # kinds of values that no loop nest computes
 SEEN_THROUGH = ("view", *PARTS)  # kinds of values that are found in their operand
 
 
@@ -234,8 +234,8 @@ def choose_stored(roots: Sequence[Value]) -> set[Value]:
         if value.kind in CALLED or value.kind == "reduce" and terms(value) > FEW:
             stored.add(value)
         if value.kind in CALLED:
-            stored.update(base(arg) for arg in value.args
-                          if base(arg).kind in ("map", "reduce"))
+            stored.update(source(arg) for arg in value.args
+                          if source(arg).kind in ("map", "reduce"))
         if value.kind == "stretch" and source(value).kind in ("map", "reduce"):
             stored.add(source(value))
     for value in values:
@@ -380,7 +380,7 @@ def put(value: Value, schedule: Plan, first: int = 0) -> None:
     schedule.stored.add(value)
     stages = schedule.stages
     if value.kind in CALLED:
-        schedule.add(value, len(stages), [(base(arg), ()) for arg in value.args])
+        schedule.add(value, len(stages), [(source(arg), ()) for arg in value.args])
         stages.append(Call(value))
         return
     needs = reads(value, schedule.stored)

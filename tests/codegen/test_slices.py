@@ -68,7 +68,7 @@ CASES = {
                  ("mm", (slot(0), slot(1)), (2,)), ("tanh", (slot(2),), (3,))], [3], 2),
     "in another shape": ([("narrow", (input_(), value(1), value(5), value(30)), (0,)),
                           ("reshape", (slot(0), value((5, 36))), (1,)),
-                          ("exp", (slot(1),), (2,))], [2], 1),
+                          ("exp", (slot(1),), (2,))], [2], 0),
     "for an array rule": ([("narrow", (input_(), value(1), value(5), value(30)), (0,)),
                            ("sin", (slot(0),), (3,)), ("flip", (slot(0), value((1,))), (1,)),
                            ("exp", (slot(1),), (2,))], [2, 3], 2),
