@@ -233,8 +233,7 @@ class Graph:
     def cut(self, operand: Value, shape: tuple[int, ...]) -> Value | None:
         """A slice along the last dimension, which is split in two: the same slice of the whole
         array so split, if it is cut where the parts are. That is no copy."""
-        (whole,), *_, (start, step) = operand.args, *operand.attr
-        size = shape[-1]
+        (whole,), (start, step), size = operand.args, operand.attr[-1], shape[-1]
         if shape[:-2] != operand.shape[:-1] or whole.kind == "view" or (
                 whole.shape[:-1] != operand.shape[:-1]) or step != 1 or (
                 start % size or whole.shape[-1] % size):
