@@ -126,7 +126,7 @@ class Graph:
     def reduce(self, name: str, operand: Value, axes: Sequence[int]) -> Value:
         """Along axes of length 1 there is nothing to do but to drop them."""
         assert all(0 <= axis < len(operand.shape) for axis in axes), axes
-        real = tuple(axis for axis in axes if operand.shape[axis] != 1)
+        real = tuple(axis for axis in sorted(axes) if operand.shape[axis] != 1)
         shape = tuple(n for axis, n in enumerate(operand.shape) if axis not in axes)
         if not real:
             return self.drop(operand, axes)
@@ -140,6 +140,10 @@ class Graph:
                 inner = tuple(n for k, n in enumerate(operand.shape) if k != axis)
                 operand = self.make("reduce", inner, operand.dtype, (operand,), (name, (axis,)))
             return operand
+        gap = next((k for k in range(len(real) - 1, 0, -1) if any(
+            n != 1 for n in operand.shape[real[k - 1] + 1:real[k]])), 0)
+        if gap:  # loops run along neighbours as along one axis, but not along others
+            return self.reduce(name, self.reduce(name, operand, real[gap:]), real[:gap])
         return self.make("reduce", shape, operand.dtype, (operand,), (name, real))
 
     def drop(self, operand: Value, axes: Sequence[int]) -> Value:

@@ -55,7 +55,8 @@ class Tails:
             if template is not None:
                 self.templates[entry.slots[0]] = template
                 for number, slot in enumerate(entry.slots):
-                    self.first[slot] = entry.slots[0], number
+                    if slot in tape.nodes:  # indices beside values have none
+                        self.first[slot] = entry.slots[0], number
         self.tape = None
         self.makers = {slot: entry for slot, entry in self.makers.items() if entry.view is not None}
 

@@ -8,9 +8,11 @@ pytest.importorskip("llvmlite", reason="native code is made by llvmlite")
 
 import kkori.nn.functional
 import kkori.special  # noqa: F401  (both fill the table)
+from kkori.codegen.compiler import passes
 from kkori.codegen.graph import Graph
 from kkori.codegen.lowering import BY_ARRAY_RULE, LOWER, Program, Spec, Step, lower
 from kkori.codegen.segment import build
+from kkori.codegen.target import current
 from kkori.ops.table import TABLE
 
 ODD = [np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-40, -1e-40, 1.0, -1.0, 3.4e38, 90.0, -90.0]
@@ -279,3 +281,13 @@ def test_short_axes_beside_long_ones(length, turned):
     wide, row = wide.T if turned else wide, random.random(length).astype(np.float32)
     program, arrays = program_for("sub", [[wide, row]], (X, Y))
     np.testing.assert_array_equal(build(program).run(arrays, [])[0], wide - row)
+
+
+def test_sums_along_axes_with_another_between_split_no_other_sum():
+    """A bias of images: its gradient is summed over images and pixels, channels lie between."""
+    array = np.random.default_rng(0).standard_normal((5, 4, 6, 7)).astype(np.float32)
+    program, arrays = program_for("sum", [[array]], (X, (0, 2, 3), False))
+    found = passes(program, current())
+    assert not found.graph.one_axis
+    total, = build(program).run(arrays, [])
+    np.testing.assert_allclose(total, array.sum((0, 2, 3)), rtol=1e-5, atol=1e-5)

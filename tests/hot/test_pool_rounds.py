@@ -6,6 +6,7 @@ import pytest
 from loops import training
 
 import kkori as torch
+import kkori.nn.functional as F
 from kkori import nn
 
 pytest.importorskip("llvmlite")
@@ -74,3 +75,21 @@ def test_pools_without_gradients(compare):
             with torch.no_grad():
                 log(pool(torch.relu(net(x + k))))
     compare(loop)
+
+
+def test_indices_have_no_tail(compare):
+    """What is kept of them is a leaf, also behind a round that was replayed."""
+    def loop(log):
+        net = nn.Linear(4, 4)
+        opt = torch.optim.SGD(net.parameters(), lr=0.01)
+        x = torch.randn(2, 1, 8, 4)
+        for _ in range(20):
+            h = net(x)
+            values, places = F.max_pool2d(h, 2, return_indices=True)
+            ordered, order = h.sort(-1)
+            (values.sum() + ordered.sum()).backward()
+            opt.step()
+            opt.zero_grad()
+            log(places, order, places.is_leaf, order.is_leaf, values.is_leaf)
+            log(places.grad_fn is None, order.grad_fn is None)
+    compare(loop, 8)
