@@ -100,6 +100,23 @@ params, w, v = list(net.parameters()), net.one.weight, net.two.bias
 net = nn.RNNCell(2, 3)
 params, w, v = list(net.parameters()), net.weight_ih, net.bias_hh
 """, "net(x, last[:len(x)])"),
+    "images": ("net rare", """\
+net = nn.Sequential(nn.Linear(2, 20), nn.Unflatten(1, (1, 4, 5)), nn.Conv2d(1, 2, (1, 2)),
+                    nn.{activation}(), nn.{pool}(2), nn.Flatten(), nn.Linear(8, 3))
+params, w, v = list(net.parameters()), net[0].weight, net[6].bias
+""", "net(x)"),
+    "heads": ("net rare", """\
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.both, self.out = nn.Linear(2, 12), nn.Linear(4, 3)
+    def forward(self, x):
+        q, k, u = (one.view(len(x), 2, 2).transpose(0, 1) for one in self.both(x).split(4, 1))
+        found = (q @ k.transpose(1, 2) * 0.7).softmax(-1) @ u
+        return self.out(found.transpose(0, 1).reshape(len(x), 4))
+net = Net()
+params, w, v = list(net.parameters()), net.both.weight, net.out.bias
+""", "net(x)"),
     "tied": ("net", """\
 net = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 3), nn.Sigmoid(), nn.Linear(3, 3))
 net[3].weight = net[1].weight
@@ -447,6 +464,8 @@ class Writer:
         self.has = may - {"net"} | {*has.split()}
         self.feed = self.statement(FEEDS)
         model = model.replace("{norm}", self.random.choice(["LayerNorm", "BatchNorm1d"]))
+        model = model.replace("{activation}", self.random.choice(["ReLU", "Tanh", "Sigmoid"]))
+        model = model.replace("{pool}", self.random.choice(["MaxPool2d", "AvgPool2d"]))
         model = model.replace("{branch}", self.random.choice(
             ["self.training", "h.sum() > 1", "len(x) > 4", "h.mean().item() > 0.2"]))
         model = model.replace("{tracking}", self.random.choice(

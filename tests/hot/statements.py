@@ -203,6 +203,8 @@ log({H} is {H}, {H}.data_ptr() == {H}.data_ptr())
 log(copy.deepcopy({H}.detach()))
 log(pickle.loads(pickle.dumps({S}.detach())))
 log({H}.grad is None if {H}.is_leaf else 0)
+log.text(v)
+log(v.tolist(), w.detach().clone(), len(pickle.dumps(v)) > 9)
 log(len({H}), {H}.dim(), {H}.numel(), {H}.dtype, {H}.device, {H}.element_size())
 last = {H}.detach() if len({H}) == n else last
 log(hash({H}) == hash({H}), {H} in [{H}])
