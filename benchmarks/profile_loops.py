@@ -113,6 +113,29 @@ def digits(rows: int) -> Callable[[Any], Loop]:
     return make
 
 
+def lenet(torch: Any) -> Loop:
+    """Two convolutions, two pools, three layers on four small pictures."""
+    nn = torch.nn
+    x, y = torch.randn(4, 3, 32, 32), torch.randint(0, 10, (4,))
+    net = nn.Sequential(
+        nn.Conv2d(3, 6, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 16, 5), nn.ReLU(),
+        nn.MaxPool2d(2), nn.Flatten(), nn.Linear(400, 120), nn.ReLU(), nn.Linear(120, 84),
+        nn.ReLU(), nn.Linear(84, 10))
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.001, momentum=0.9)
+    return Loop(net, x, y, nn.CrossEntropyLoss(), optimizer)
+
+
+def pictures(torch: Any) -> Loop:
+    """The net of PyTorch's MNIST example, on 64 pictures."""
+    nn = torch.nn
+    x, y = torch.randn(64, 1, 28, 28), torch.randint(0, 10, (64,))
+    net = nn.Sequential(
+        nn.Conv2d(1, 32, 3), nn.ReLU(), nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Dropout(0.25), nn.Flatten(), nn.Linear(9216, 128), nn.ReLU(), nn.Dropout(0.5),
+        nn.Linear(128, 10), nn.LogSoftmax(1))
+    return Loop(net, x, y, nn.NLLLoss(), torch.optim.Adadelta(net.parameters()))
+
+
 LOOPS: dict[str, Callable[[Any], Loop]] = {
     "line": line,
     "cubic": cubic,
@@ -124,6 +147,8 @@ LOOPS: dict[str, Callable[[Any], Loop]] = {
     "blocks": blocks,
     "digits-2048": digits(2048),
     "digits-12396": digits(12396),
+    "lenet": lenet,
+    "pictures": pictures,
 }
 
 
