@@ -271,6 +271,8 @@ def is_another(tape: Any, known: Known, tensor: Tensor) -> bool:
     had a gradient of its own. Guards behind this one that know it by another number look again."""
     key, bound = id(tensor), tape.bound
     others = tape.known_by.get(key, ())
+    if len(others) == 1 and others[0] is known:
+        return False  # nobody else has ever known it
     if any(one.number < known.number and bound[one.number] is tensor for one in others):
         return True
     for one in others:
