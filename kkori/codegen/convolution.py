@@ -26,6 +26,7 @@ Pair = tuple[int, int]
 class Convolution(NamedTuple):
     """One of the three products (`way`) of windows that slide over two dimensions.
 
+    Channels and outputs fall into so many groups, and each is a convolution of its own (`one`).
     `before` is the padding above and to the left; that on the other sides follows from `out`.
     """
 
@@ -39,11 +40,26 @@ class Convolution(NamedTuple):
     stride: Pair
     before: Pair
     dilation: Pair
+    groups: int = 1
 
     @property
     def work(self) -> int:
         """Multiply-adds."""
-        return self.batch * self.channels * self.outputs * prod(self.kernel) * prod(self.out)
+        return self.batch * self.channels * self.one.outputs * prod(self.kernel) * prod(self.out)
+
+    @property
+    def one(self) -> Convolution:
+        """That of one group."""
+        return self._replace(channels=self.channels // self.groups,
+                             outputs=self.outputs // self.groups, groups=1)
+
+    @property
+    def extent(self) -> int:
+        """How many pieces there are for threads: images of a group, or rows, or those of a group.
+        """
+        if self.way != "weight":
+            return self.batch * self.groups
+        return self.outputs if self.groups == 1 else self.groups
 
     @property
     def rows(self) -> int:

@@ -6,7 +6,8 @@
 
 where a and b are the input and the weight (`forward`), the result's gradient and the weight
 (`input`), or the result's gradient and the input (`weight`). It makes the images [begin, end) of c,
-or of the weight's gradient the rows, with `scratch_bytes(given, target)` bytes for each thread. The
+or of the weight's gradient the rows, with `scratch_bytes(given, target)` bytes for each thread. Of
+several groups each is computed by itself: then it is groups of images, or all rows of groups. The
 order of every sum depends on `given` and the target alone, not on who computes it.
 """
 
@@ -51,13 +52,20 @@ def emit(module: Module, name: str, given: Given) -> None:
 
 def scratch_bytes(given: Given, target: Target) -> int:
     """Memory that a call needs besides, in whole cache lines."""
+    given = of_one_group(given)
     kind = _Weight if given.conv.way == "weight" else _Pixels
     return -(-kind.scratch(given, target) * FLOATING[given.scalar] // 64) * 64
 
 
 def grain(given: Given, target: Target) -> int:
-    """Into multiples of what threads may cut the work: images, or rows."""
-    return _Weight.tile(given, target)[0] if given.conv.way == "weight" else 1
+    """Into multiples of what threads may cut the work: images, groups, or rows."""
+    rows = given.conv.way == "weight" and given.conv.groups == 1
+    return _Weight.tile(given, target)[0] if rows else 1
+
+
+def of_one_group(given: Given) -> Given:
+    """What is computed of each group."""
+    return given._replace(conv=given.conv.one)
 
 
 def step(rows: int, vectors: int, loads: int) -> float:
@@ -94,7 +102,8 @@ class _Writer:
     """What the three have in common: planes that are cleared, and filled with an image."""
 
     def __init__(self, f: Function, given: Given) -> None:
-        self.f, self.given, self.conv = f, given, given.conv
+        self.f, self.whole, self.given = f, given.conv, of_one_group(given)
+        self.conv = self.given.conv
         self.a, self.b, self.c, self.begin, self.end, self.memory, _ = f.arguments
         self.scalar = given.scalar
         self.lanes = f.target.lanes(self.scalar)
@@ -186,6 +195,7 @@ class _Pixels(_Writer):
 
     def __init__(self, f: Function, given: Given) -> None:
         super().__init__(f, given)
+        given = self.given
         self.rows, self.vectors = self.tile(given, f.target)
         self.lines = self.at(self.memory, self.room(given, f.target))
         line, channel, down, across = given.b
@@ -214,15 +224,22 @@ class _Pixels(_Writer):
         return _Pixels.room(given, target) + _Pixels.tile(given, target)[0] * longest
 
     def write(self) -> None:
-        self.cleared(self.memory, self.room(self.given, self.f.target))
-        with self.f.loop(self.begin, self.end, name="image") as loop:
-            image = self.at(self.a, loop.index * self.given.a[0])
-            self.filled(image, self.given.a, self.planes, self.memory)
-            for number, part in enumerate(self.parts):
-                self.part(number, part, loop.index)
+        f, weights, groups = self.f, self.b, self.whole.groups
+        self.cleared(self.memory, self.room(self.given, f.target))
+        with f.loop(self.begin, self.end, name="image") as loop:
+            number = f.settled(loop.index)
+            place = number * self.given.a[0]
+            if groups > 1:
+                group = f.operate("u%", number, groups)
+                place = f.operate("u/", number, groups) * self.given.a[0] + group * (
+                    self.given.a[1] * self.planes.channels)
+                self.b = self.at(weights, group * (self.conv.outputs * self.given.b[0]))
+            self.filled(self.at(self.a, place), self.given.a, self.planes, self.memory)
+            for k, part in enumerate(self.parts):
+                self.part(k, part, number)
 
     def part(self, number: int, part: Part, image: Value) -> None:
-        """All channels of the results of a part."""
+        """All channels of the results of a part; `image` counts those of a group as one."""
         table = self.listed(f"taps{number}", [
             place for tap in part.taps
             for place in (tap.offset, tap.place[0] * self.down + tap.place[1] * self.across)])
@@ -293,6 +310,7 @@ class _Weight(_Writer):
 
     def __init__(self, f: Function, given: Given) -> None:
         super().__init__(f, given)
+        given = self.given
         self.rows, self.columns = self.tile(given, f.target)
         self.images = self.group(given, f.target)
         self.length = self.line(given, f.target)
@@ -336,8 +354,22 @@ class _Weight(_Writer):
         return sums + _Weight.room(given, target) + lines
 
     def write(self) -> None:
-        f = self.f
+        f, (a, b, c) = self.f, (self.a, self.b, self.c)
         self.cleared(self.tile_sums, self.scratch(self.given, f.target))
+        if self.whole.groups == 1:
+            self.group_of()
+            return
+        with f.loop(self.begin, self.end, name="part") as loop:
+            group, outputs = f.settled(loop.index), self.conv.outputs
+            self.a = self.at(a, group * (outputs * self.given.a[1]))
+            self.b = self.at(b, group * (self.conv.channels * self.given.b[1]))
+            self.c = self.at(c, group * (outputs * self.width))
+            self.begin, self.end = f.constant(0, I64), f.constant(outputs, I64)
+            self.group_of()
+
+    def group_of(self) -> None:
+        """The rows [begin, end) of one group."""
+        f = self.f
         with f.loop(self.begin * self.width, self.end * self.width, name="clear") as loop:
             f.store(f.constant(0, type_of(self.scalar)), self.at(self.c, loop.index))
         with f.loop(0, self.conv.batch, self.images, name="group") as group:

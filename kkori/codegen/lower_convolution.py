@@ -1,4 +1,4 @@
-"""Rules for convolutions of one group: three products of windows (see `convolution`)."""
+"""Rules for convolutions: three products of windows (see `convolution`)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kkori.codegen.rules import NoRule, rule
 
 MOST_PLACES = 121  # of a window
 MOST_COLUMNS = 1 << 14  # of a weight's gradient: channels times places
-MOST_PIXELS = 1 << 20  # of one image, in planes
+MOST_PIXELS = 1 << 20  # of one image's group, in planes
 
 
 @rule("convolution")
@@ -48,18 +48,18 @@ def described(way: str, image: Any, weight: Any, result: Any, stride: Any, paddi
               dilation: Any, groups: int) -> Convolution:
     """The product in numbers, from shapes (None for that of the result of `forward`); NoRule for
     what its kernels do not do."""
-    if groups != 1 or len(stride) > 2 or any(min(pair) < 0 for pair in padding):
-        raise NoRule("groups, or volumes")
+    if len(stride) > 2 or any(min(pair) < 0 for pair in padding):
+        raise NoRule("volumes")
     (batch, channels, *space), (outputs, _, *kernel) = image, weight
     out = list(result[2:]) if result else [
         (n + sum(pair) - d * (k - 1) - 1) // s + 1
         for n, pair, d, k, s in zip(space, padding, dilation, kernel, stride, strict=True)]
     before = [pair[0] for pair in padding]
     conv = Convolution(way, batch, channels, outputs, flat(space), flat(kernel), flat(out),
-                       flat(stride), flat(before, 0), flat(dilation))
-    places = prod(conv.kernel)
-    if places > MOST_PLACES or places * channels > MOST_COLUMNS or min(out) < 1 or (
-            max(channels * prod(space), outputs * prod(out)) > MOST_PIXELS):
+                       flat(stride), flat(before, 0), flat(dilation), groups)
+    places, one = prod(conv.kernel), conv.one
+    if places > MOST_PLACES or places * one.channels > MOST_COLUMNS or min(out) < 1 or (
+            max(one.channels * prod(space), one.outputs * prod(out)) > MOST_PIXELS):
         raise NoRule("a very large window or image")
     return conv
 

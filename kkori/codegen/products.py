@@ -123,9 +123,8 @@ def emit_convolution(name: str, value: Value, buffers: Buffers, target: Target,
     images, parts, scratch, grain = convolution(target, scalar, conv, *(
         strides_of(arg, buffers) for arg in value.args))
     places = [buffers.places[part] for part in (*value.args, value)] + [place]
-    extent = conv.outputs if conv.way == "weight" else conv.batch
     text = around(name, images, places, scratch, ())
-    return Emitted(name, text, extent, grain, conv.work, True), parts, scratch
+    return Emitted(name, text, conv.extent, grain, conv.work, True), parts, scratch
 
 
 def strides_of(value: Value, buffers: Buffers) -> tuple[int, int, int, int]:
@@ -144,7 +143,7 @@ def convolution(target: Target, scalar: str, conv: Convolution, a: Any,
     from kkori.codegen.convolution_kernels import Given, emit, grain, scratch_bytes
     from kkori.codegen.text import Module
     given, module = Given(conv, scalar, a, b), Module(target)
-    numbers = (conv.batch, conv.channels, conv.outputs, *chain(*conv[4:]), *a, *b)
+    numbers = (conv.batch, conv.channels, conv.outputs, conv.groups, *chain(*conv[4:-1]), *a, *b)
     name = f"conv.{conv.way}.{scalar}." + ".".join(map(str, numbers))
     emit(module, name, given)
     return name, module.parts(), scratch_bytes(given, target), grain(given, target)

@@ -14,7 +14,7 @@ from kkori.ops.table import TABLE
 
 assert nn  # it brings the rows
 
-# Batch, channels, outputs, space, kernel, stride, padding (before, after), dilation.
+# Batch, channels, outputs, space, kernel, stride, padding (before, after), dilation, groups.
 FORMS = {
     "a row": (3, 2, 5, (11,), (3,), (1,), ((1, 1),), (1,)),
     "a long row": (2, 1, 7, (70,), (5,), (2,), ((0, 3),), (2,)),
@@ -31,18 +31,28 @@ FORMS = {
     "one window": (5, 3, 33, (5, 4), (5, 4), (1, 1), ((0, 0), (0, 0)), (1, 1)),
     "pixels no window sees": (2, 2, 3, (10, 10), (2, 2), (4, 4), ((0, 0), (0, 0)), (1, 1)),
     "many images": (70, 2, 5, (6, 6), (3, 3), (1, 1), ((0, 0), (0, 0)), (1, 1)),
+    "groups": (2, 6, 9, (9, 12), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 3),
+    "groups of single pixels": (3, 20, 8, (7, 7), (1, 1), (1, 1), ((0, 0), (0, 0)), (1, 1), 4),
+    "groups of rows": (3, 6, 10, (40,), (3,), (2,), ((2, 2),), (2,), 2),
+    "groups of many outputs": (2, 4, 66, (8, 8), (3, 3), (2, 2), ((1, 1), (1, 1)), (1, 1), 2),
+    "every channel alone": (3, 7, 7, (14, 13), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 7),
+    "small channels alone": (2, 5, 5, (4, 4), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 5),
+    "large channels alone": (2, 3, 3, (40, 40), (5, 5), (1, 1), ((2, 2), (2, 2)), (1, 1), 3),
+    "every channel in steps": (3, 6, 6, (15, 12), (3, 3), (2, 2), ((1, 1), (1, 1)), (1, 1), 6),
+    "several outputs a channel": (2, 5, 15, (9, 10), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 5),
+    "the same in steps": (2, 4, 8, (9, 10), (3, 2), (2, 1), ((1, 0), (1, 1)), (1, 2), 4),
 }
 ROWS = ("convolution", "conv_input", "conv_weight")
 
 
 def call(row, form, dtype=np.float32):
     """A row's arguments: its arrays, then the rest."""
-    batch, channels, outputs, space, kernel, stride, padding, dilation = form
+    batch, channels, outputs, space, kernel, stride, padding, dilation, groups = (*form, 1)[:9]
     random = np.random.default_rng(0)
     x = random.standard_normal((batch, channels, *space)).astype(dtype)
-    weight = random.standard_normal((outputs, channels, *kernel)).astype(dtype)
+    weight = random.standard_normal((outputs, channels // groups, *kernel)).astype(dtype)
     bias = random.standard_normal(outputs).astype(dtype)
-    how = stride, padding, dilation, 1
+    how = stride, padding, dilation, groups
     result = TABLE["convolution"].array(x, weight, bias, *how)
     grad = random.standard_normal(result.shape).astype(dtype)
     return {"convolution": ([x, weight, bias], [*how]),
@@ -80,19 +90,21 @@ def test_forms(row, name, target):
         assert_close(segment.run(arrays, [])[0], wanted)
 
 
+@pytest.mark.parametrize("name", ["steps", "groups", "every channel in steps"])
 @pytest.mark.parametrize("row", ROWS)
-def test_doubles(row):
-    arrays, rest = call(row, FORMS["steps"], np.float64)
+def test_doubles(row, name):
+    arrays, rest = call(row, FORMS[name], np.float64)
     wanted = TABLE[row].array(*arrays, *rest)
     segment = build(program_of(row, arrays, rest, wanted))
     assert_native(segment)
     assert_close(segment.run(arrays, [])[0], wanted)
 
 
+@pytest.mark.parametrize("name", ["padded", "groups", "several outputs a channel"])
 @pytest.mark.parametrize("row", ROWS)
-def test_arrays_that_lie_otherwise(row):
+def test_arrays_that_lie_otherwise(row, name):
     """Channels last, and every second pixel."""
-    arrays, rest = call(row, FORMS["padded"])
+    arrays, rest = call(row, FORMS[name])
     wanted = TABLE[row].array(*arrays, *rest)
     last = [np.moveaxis(np.ascontiguousarray(np.moveaxis(array, 1, -1)), -1, 1)
             if array.ndim > 1 else array for array in arrays]
@@ -103,9 +115,12 @@ def test_arrays_that_lie_otherwise(row):
         assert_close(segment.run(given, [])[0], wanted)
 
 
+@pytest.mark.parametrize("form", [
+    (16, 16, 24, (20, 20), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1)),
+    (6, 48, 96, (20, 20), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 3),
+    (16, 64, 64, (40, 40), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 64)])
 @pytest.mark.parametrize("row", ROWS)
-def test_who_computes_it_changes_no_bit(row):
-    form = (16, 16, 24, (20, 20), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1))
+def test_who_computes_it_changes_no_bit(row, form):
     arrays, rest = call(row, form)
     wanted = TABLE[row].array(*arrays, *rest)
     segment = build(program_of(row, arrays, rest, wanted))
@@ -121,11 +136,12 @@ def test_who_computes_it_changes_no_bit(row):
     assert np.array_equal(found[0], found[1]) and np.array_equal(found[0], found[2])
 
 
+@pytest.mark.parametrize("name", ["padded", "groups", "every channel alone"])
 @pytest.mark.parametrize("row, place, odd", [
     ("conv_input", 1, np.inf), ("conv_weight", 1, np.nan), ("conv_weight", 0, np.inf)])
-def test_what_is_no_number_is_left_to_array_rules(row, place, odd):
+def test_what_is_no_number_is_left_to_array_rules(row, place, odd, name):
     """A zero between rows times infinity would be NaN, where the array rule has a number."""
-    arrays, rest = call(row, FORMS["padded"])
+    arrays, rest = call(row, FORMS[name])
     wanted = TABLE[row].array(*arrays, *rest)
     segment = build(program_of(row, arrays, rest, wanted))
     arrays[place].flat[3] = odd
@@ -133,12 +149,10 @@ def test_what_is_no_number_is_left_to_array_rules(row, place, odd):
         segment.run(arrays, [])
 
 
-@pytest.mark.parametrize("change", ["groups", "volumes", "a huge image"])
+@pytest.mark.parametrize("change", ["volumes", "a huge image"])
 def test_what_stays_with_array_rules(change):
     x, weight, how = (2, 4, 6, 6), (4, 4, 3, 3), [(1, 1), ((0, 0),) * 2, (1, 1), 1]
-    if change == "groups":
-        weight, how[3] = (4, 2, 3, 3), 2
-    elif change == "volumes":
+    if change == "volumes":
         x, weight, how[:3] = (*x, 5), (*weight, 3), ((1,) * 3, ((0, 0),) * 3, (1,) * 3)
     else:
         x = (1, 4, 520, 520)
