@@ -1,6 +1,6 @@
 """The graph a segment becomes: values, and what each is made of. With its spec and its checker.
 
-A `Value` is an array that may or may not ever exist. There are thirteen kinds:
+A `Value` is an array that may or may not ever exist. There are fifteen kinds:
 
     input    an array given at run time             attr: its number
     number   a float given at run time, 0-dim       attr: its number
@@ -18,6 +18,8 @@ A `Value` is an array that may or may not ever exist. There are thirteen kinds:
     dot      a matrix product (n, k) x (k, m) that is no mere loop
     batch    matrix products (..., n, k) x (..., k, m), one for each place of the dimensions before
     conv     a convolution's result, or one of its gradients   attr: its `Convolution`
+    gather   rows of a table, one for each index           attr: its `Lookup`
+    scatter  zeros with rows added, each at its index      attr: its `Lookup`
     row      a result of an array rule               attr: (number of its step, of the result)
 
 Equal values are one object: the graph is built through `Graph`, which looks before it makes. So
@@ -49,7 +51,7 @@ SCALARS: dict[str, tuple[int, bool]] = {
 UNORDERED = ("add", "mul", "and", "or", "eq", "ne")  # the order of operands makes no difference
 REDUCTIONS = ("add", "max", "min")
 KINDS = ("input", "number", "constant", "range", "map", "reduce", "view", "slice", "stretch",
-         "reshape", "dot", "batch", "conv", "row")
+         "reshape", "dot", "batch", "conv", "gather", "scatter", "row")
 PARTS = ("slice", "stretch")  # elements of the operand, where only loops find them
 DTYPES = ("f4", "f8", "b1", "i8")  # what loops compute in; of integers only inputs, to be cast
 
@@ -369,6 +371,15 @@ def _check_conv(value: Value) -> None:
     assert all(arg.kind != "view" and arg.kind not in PARTS for arg in value.args), value
 
 
+def _check_lookup(value: Value) -> None:
+    array, *indices = value.args
+    lookups = indices[0].shape
+    rows, table = (array, value) if value.kind == "scatter" else (value, array)
+    assert rows.shape == (*lookups, *table.shape[value.attr.dims:]), value
+    assert all((one.dtype, one.shape) == ("i8", lookups) for one in indices), value
+    assert len(indices) == value.attr.dims and array.dtype == value.dtype, value
+
+
 def _check_row(value: Value) -> None:
     assert len(value.attr) == 2, value
 
@@ -377,4 +388,4 @@ _CHECKS = {"row": _check_row, "input": _check_leaf, "number": _check_leaf, "cons
            "range": _check_leaf, "map": _check_map, "reduce": _check_reduce, "view": _check_view,
            "slice": _check_slice, "stretch": _check_stretch, "reshape": _check_reshape,
            "dot": _check_dot, "batch": _check_batch,
-           "conv": _check_conv}
+           "conv": _check_conv, "gather": _check_lookup, "scatter": _check_lookup}

@@ -16,6 +16,7 @@ from kkori.codegen import (
     lower_elements,
     lower_losses,
     lower_pools,
+    lower_tables,
 )
 from kkori.codegen.rules import (
     BY_ARRAY_RULE,
@@ -33,4 +34,5 @@ from kkori.codegen.rules import (
 
 __all__ = ["BY_ARRAY_RULE", "LOWER", "VARYING", "NoRule", "Program", "Spec", "Step", "Term",
            "formula", "lower", "lower_activations", "lower_along", "lower_arrays",
-           "lower_convolution", "lower_elements", "lower_losses", "lower_pools", "rule"]
+           "lower_convolution", "lower_elements", "lower_losses", "lower_pools", "lower_tables",
+           "rule"]

@@ -68,8 +68,9 @@ class Native:
         emit = EMIT[value.kind]
         stage, parts, scratch = emit(name, value, self.buffers, self.target, self.places)
         self.helpers.update(parts)
-        self.scratch.append((self.places, scratch))
-        self.places += 1
+        if scratch:
+            self.scratch.append((self.places, scratch))
+            self.places += 1
         return stage
 
     def add(self, stage: Emitted) -> Run:

@@ -18,6 +18,7 @@ from kkori.codegen.emit import Emitted
 from kkori.codegen.graph import Value
 from kkori.codegen.matrices import matrices_of
 from kkori.codegen.scalars import LLVM_TYPES
+from kkori.codegen.tables import emit_gather, emit_scatter
 from kkori.codegen.target import Target
 from kkori.codegen.writer import Buffers
 from kkori.core.size import contiguous_strides
@@ -180,4 +181,5 @@ def around(name: str, rows: str, places: list[int], scratch: int, sizes: tuple[i
                       f"{listed}ptr %scratch, ptr null)", "  ret void", "}"])
 
 
-EMIT = {"dot": emit_product, "batch": emit_batch, "conv": emit_convolution}
+EMIT = {"dot": emit_product, "batch": emit_batch, "conv": emit_convolution,
+        "gather": emit_gather, "scatter": emit_scatter}

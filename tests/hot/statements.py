@@ -101,6 +101,10 @@ r = {H}.diagonal()
 {H} = {f} * {H}
 {H} = torch.where({H} > 0, {H}, {H} * 0.1)
 {H} = F.softmax({H}, 1)
+{H} = {H} + {B}[t]
+{H} = F.embedding(t, {H}[:3]) * {f}
+{H} = {H} + {H}[:3].index_select(0, t)
+{C} = {C} * {H}[(t + 1) % 3, t][:, None]
 {H} = F.leaky_relu({H}, 0.2)
 {H} = F.linear({H}, torch.eye(3, dtype={H}.dtype) * 0.5, {B})
 {S} = F.mse_loss({H}, y)
