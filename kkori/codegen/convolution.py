@@ -18,7 +18,7 @@ from __future__ import annotations
 from math import prod
 from typing import NamedTuple
 
-__all__ = ["Convolution", "Copy", "Part", "Planes", "Tap", "copies", "parts", "planes"]
+__all__ = ["Convolution", "Copy", "Part", "Planes", "Pool", "Tap", "copies", "parts", "planes"]
 
 Pair = tuple[int, int]
 
@@ -70,6 +70,14 @@ class Convolution(NamedTuple):
     def summed(self) -> int:
         """Over how many channels a pass sums."""
         return self.outputs if self.way == "input" else self.channels
+
+
+class Pool(NamedTuple):
+    """The largest element ("max") or the sum of windows that each see one channel; or, the `way`
+    of which is "input", its gradient."""
+
+    what: str
+    windows: Convolution
 
 
 class Planes(NamedTuple):

@@ -22,7 +22,8 @@ from kkori.codegen.matmul_plan import cover
 from kkori.codegen.target import Target
 from kkori.codegen.text import FLOATING, I64, PTR, VOID, Function, Module, Value, type_of
 
-__all__ = ["Given", "emit", "grain", "scratch_bytes"]
+__all__ = ["ARGUMENTS", "Given", "PlaneWriter", "Strides", "emit", "grain", "pieces",
+           "scratch_bytes"]
 
 ARGUMENTS = (("a", PTR), ("b", PTR), ("c", PTR), ("begin", I64), ("end", I64), ("scratch", PTR),
              ("extra", PTR))
@@ -98,8 +99,8 @@ def best(wholes: tuple[int, int], target: Target) -> tuple[int, int]:
                key=lambda sizes: price(wholes, sizes))
 
 
-class _Writer:
-    """What the three have in common: planes that are cleared, and filled with an image."""
+class PlaneWriter:
+    """What all have in common: planes that are cleared, and filled with an image."""
 
     def __init__(self, f: Function, given: Given) -> None:
         self.f, self.whole, self.given = f, given.conv, of_one_group(given)
@@ -114,15 +115,16 @@ class _Writer:
     def at(self, pointer: Value, index: Value | int) -> Value:
         return self.f.offset(pointer, index, self.scalar)
 
-    def cleared(self, pointer: Value, count: int) -> None:
-        """Zeros, up to a whole vector."""
+    def cleared(self, pointer: Value, count: int, number: float = 0) -> None:
+        """Zeros, or another number, up to a whole vector."""
         with self.f.loop(0, count, self.lanes, name="clear") as loop:
-            self.f.store(self.f.constant(0, self.kind), self.at(pointer, loop.index))
+            self.f.store(self.f.constant(number, self.kind), self.at(pointer, loop.index))
 
-    def filled(self, image: Value, strides: Strides, lying: Planes, line: Value) -> None:
-        """Copy an image into its planes."""
+    def filled(self, image: Value, strides: Strides, lying: Planes, line: Value,
+               space: tuple[int, int]) -> None:
+        """Copy an image of `space` into its planes."""
         f, (_, channel, down, across) = self.f, strides
-        for copy in copies(lying, self.seen):
+        for copy in copies(lying, space):
             first = copy.first[0] * down + copy.first[1] * across
             with f.loop(0, lying.channels, name="channel") as each:
                 with f.loop(0, copy.counts[0], name="row") as row:
@@ -131,10 +133,9 @@ class _Writer:
                     self.moved(self.at(image, source), copy.step[1] * across,
                                self.at(line, place), 1, copy.counts[1])
 
-    @property
-    def seen(self) -> tuple[int, int]:
-        """Rows and columns of the image that goes into planes."""
-        return self.conv.out if self.conv.way == "input" else self.conv.space
+    def copied(self, value: Value) -> Value:
+        """What is written of numbers that are copied."""
+        return value
 
     def moved(self, source: Value, far: int, place: Value, apart: int, count: int) -> None:
         """Copy `count` numbers that lie `far` apart to where they lie `apart`."""
@@ -142,7 +143,7 @@ class _Writer:
         if far != 1 or apart != 1:
             with f.loop(0, count, name="each") as loop:
                 value = f.load(type_of(self.scalar), self.at(source, loop.index * far))
-                f.store(value, self.at(place, loop.index * apart))
+                f.store(self.copied(value), self.at(place, loop.index * apart))
             return
         whole = count // self.lanes * self.lanes
         if whole > UNROLLED * self.lanes:
@@ -158,7 +159,8 @@ class _Writer:
     def vector_moved(self, source: Value, place: Value, start: Value | int,
                      mask: Value | None) -> None:
         f = self.f
-        f.store(f.load(self.kind, self.at(source, start), mask), self.at(place, start), mask)
+        value = self.copied(f.load(self.kind, self.at(source, start), mask))
+        f.store(value, self.at(place, start), mask)
 
     def outer(self, sums: Sequence[Value], rows: int, columns: int, left: Callable[[int], Value],
               right: Callable[[int], Value]) -> list[Value]:
@@ -189,7 +191,7 @@ class _Writer:
         return self.f.load(I64, self.f.offset(table, index, "i64"))
 
 
-class _Pixels(_Writer):
+class _Pixels(PlaneWriter):
     """Images: of the result, or of the input's gradient. Tiles are channels times lanes of a line,
     and stay in registers while taps and channels of the planes are summed."""
 
@@ -234,7 +236,8 @@ class _Pixels(_Writer):
                 place = f.operate("u/", number, groups) * self.given.a[0] + group * (
                     self.given.a[1] * self.planes.channels)
                 self.b = self.at(weights, group * (self.conv.outputs * self.given.b[0]))
-            self.filled(self.at(self.a, place), self.given.a, self.planes, self.memory)
+            self.filled(self.at(self.a, place), self.given.a, self.planes, self.memory,
+                        self.conv.out if self.conv.way == "input" else self.conv.space)
             for k, part in enumerate(self.parts):
                 self.part(k, part, number)
 
@@ -304,7 +307,7 @@ class _Pixels(_Writer):
             self.moved(self.at(self.lines, source), 1, self.at(self.c, place), part.step[1], across)
 
 
-class _Weight(_Writer):
+class _Weight(PlaneWriter):
     """The weight's gradient: dot products of a line of the result's gradient, zero where it has no
     pixels, and the line that a tap sees. Several images are summed before lanes are."""
 
@@ -384,7 +387,7 @@ class _Weight(_Writer):
         """Copy an image, and the rows of its result's gradient."""
         f = self.f
         self.filled(self.at(self.b, number * self.given.b[0]), self.given.b, self.planes,
-                    self.at(self.memory, place * self.planes.length))
+                    self.at(self.memory, place * self.planes.length), self.conv.space)
         first, channel, down, across = self.given.a
         (high, wide), gap = self.conv.out, self.planes.size[1]
         with f.loop(self.begin, self.end, name="channel") as each:

@@ -1,6 +1,6 @@
 """The graph a segment becomes: values, and what each is made of. With its spec and its checker.
 
-A `Value` is an array that may or may not ever exist. There are fifteen kinds:
+A `Value` is an array that may or may not ever exist. There are seventeen kinds:
 
     input    an array given at run time             attr: its number
     number   a float given at run time, 0-dim       attr: its number
@@ -18,6 +18,7 @@ A `Value` is an array that may or may not ever exist. There are fifteen kinds:
     dot      a matrix product (n, k) x (k, m) that is no mere loop
     batch    matrix products (..., n, k) x (..., k, m), one for each place of the dimensions before
     conv     a convolution's result, or one of its gradients   attr: its `Convolution`
+    pool     a pool whose windows overlap or are padded, or its gradient    attr: its `Pool`
     gather   rows of a table, one for each index           attr: its `Lookup`
     scatter  zeros with rows added, each at its index      attr: its `Lookup`
     row      a result of an array rule               attr: (number of its step, of the result)
@@ -51,7 +52,7 @@ SCALARS: dict[str, tuple[int, bool]] = {
 UNORDERED = ("add", "mul", "and", "or", "eq", "ne")  # the order of operands makes no difference
 REDUCTIONS = ("add", "max", "min")
 KINDS = ("input", "number", "constant", "range", "map", "reduce", "view", "slice", "stretch",
-         "reshape", "dot", "batch", "conv", "gather", "scatter", "row")
+         "reshape", "dot", "batch", "conv", "pool", "gather", "scatter", "row")
 PARTS = ("slice", "stretch")  # elements of the operand, where only loops find them
 DTYPES = ("f4", "f8", "b1", "i8")  # what loops compute in; of integers only inputs, to be cast
 
@@ -367,7 +368,8 @@ def _check_batch(value: Value) -> None:
 
 
 def _check_conv(value: Value) -> None:
-    assert len(value.args) == 2 and len({arg.dtype for arg in (*value.args, value)}) == 1, value
+    assert len(value.args) == 2 or len(value.args) == 1 and value.kind == "pool", value
+    assert len({arg.dtype for arg in (*value.args, value)}) == 1, value
     assert all(arg.kind != "view" and arg.kind not in PARTS for arg in value.args), value
 
 
@@ -388,4 +390,5 @@ _CHECKS = {"row": _check_row, "input": _check_leaf, "number": _check_leaf, "cons
            "range": _check_leaf, "map": _check_map, "reduce": _check_reduce, "view": _check_view,
            "slice": _check_slice, "stretch": _check_stretch, "reshape": _check_reshape,
            "dot": _check_dot, "batch": _check_batch,
-           "conv": _check_conv, "gather": _check_lookup, "scatter": _check_lookup}
+           "conv": _check_conv, "pool": _check_conv,
+           "gather": _check_lookup, "scatter": _check_lookup}

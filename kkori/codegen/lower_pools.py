@@ -7,8 +7,9 @@ them. Mostly that is nobody: the gradient's rule finds the number beside the ind
 (`Graph.windows`).
 
 Where windows do not overlap, every element of the input looks at its one window: its gradient is
-that window's, stretched over it. What has padding, or windows that overlap and a gradient, is left
-to the array rules.
+that window's, stretched over it. What has padding or large windows, or windows that overlap and a
+gradient, has kernels of its own in two dimensions (`pooled`), and is left to the array rules in
+three.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from kkori.codegen.convolution import Convolution, Pool
 from kkori.codegen.graph import Graph, Value
+from kkori.codegen.lower_convolution import MOST_PIXELS, MOST_PLACES, lying
 from kkori.codegen.rules import NoRule, Term, reduced, rule
 
 MOST = 16  # places of a window: each is read by itself
@@ -34,12 +37,42 @@ class Won(NamedTuple):
     kernel: Lengths
 
 
+class Looked(NamedTuple):
+    """What windows look at, and their kernel, stride, padding, dilation, and how many there are."""
+
+    input: Value
+    windows: tuple[Lengths, ...]
+
+
+def pooled(graph: Graph, what: str, way: str, args: Sequence[Value], shape: Lengths,
+           windows: Sequence[Lengths]) -> Value:
+    """The largest or the sum of each window of an input of `shape`, or the gradient, by a kernel
+    (`pool_kernels`); windows may overlap, and reach beyond the input."""
+    (batch, channels, *space), (kernel, stride, padding, dilation, out) = shape, windows
+    if len(space) != 2 or any(arg.dtype != args[0].dtype or arg.dtype not in ("f4", "f8")
+                              for arg in args):
+        raise NoRule("integers, or volumes")
+    if prod(kernel) > MOST_PLACES or max(prod(space), prod(out)) > MOST_PIXELS:
+        raise NoRule("very large windows or images")
+    sides = (tuple(map(int, side)) for side in (space, kernel, out, stride, padding, dilation))
+    conv = Convolution._make((way, batch, channels, channels, *sides, channels))
+    found = shape if way == "input" else (batch, channels, *out)
+    return graph.make("pool", found, args[0].dtype, [lying(graph, arg) for arg in args],
+                      Pool(what, conv))
+
+
+def are_slices(x: Value, kernel: Lengths, stride: Lengths, padding: Lengths, dilation: Lengths,
+               out: Lengths) -> bool:
+    """Whether each place of the window is a slice of the input, and they are not many."""
+    return not any(padding) and prod(kernel) <= MOST and all(
+        (o - 1) * s + (k - 1) * d < n for n, k, s, d, o in zip(
+            x.shape[2:], kernel, stride, dilation, out, strict=True))
+
+
 def seen(graph: Graph, x: Value, kernel: Lengths, stride: Lengths, padding: Lengths,
          dilation: Lengths, out: Lengths) -> Iterator[Term]:
     """What all windows have at each of their places."""
-    if x.dtype not in ("f4", "f8") or any(padding) or prod(kernel) > MOST or any(
-            (o - 1) * s + (k - 1) * d >= n for n, k, s, d, o in zip(
-                x.shape[2:], kernel, stride, dilation, out, strict=True)):
+    if x.dtype not in ("f4", "f8") or not are_slices(x, kernel, stride, padding, dilation, out):
         raise NoRule("integers, large windows, or such as reach beyond the input")
     for place in np.ndindex(*kernel):
         part = x
@@ -50,6 +83,8 @@ def seen(graph: Graph, x: Value, kernel: Lengths, stride: Lengths, padding: Leng
 
 @rule("max_pool_values")
 def max_pool_values(graph: Graph, x: Value, *windows: Any) -> Value:
+    if not are_slices(x, *windows):
+        return pooled(graph, "max", "forward", (x,), x.shape, windows)
     best, *rest = seen(graph, x, *windows)
     for other in rest:
         best = best.do("max", other)
@@ -59,10 +94,12 @@ def max_pool_values(graph: Graph, x: Value, *windows: Any) -> Value:
 @rule("max_pool2d_with_indices", "max_pool3d_with_indices")
 def max_pool(graph: Graph, x: Value, kernel: Lengths, stride: Lengths, padding: Lengths,
              dilation: Lengths, out: Lengths) -> Any:
-    """The first of the largest; NaN is the largest there is. Where the gradient will want the
-    array rule's indices, its values come with them."""
-    if not are_neighbours(kernel, stride, dilation):
-        raise NoRule("windows that are no neighbours")
+    """The first of the largest; NaN is the largest there is."""
+    windows = kernel, stride, padding, dilation, out
+    if not are_neighbours(kernel, stride, dilation) or not are_slices(x, *windows):
+        def look(indices: Value) -> None:
+            graph.windows[indices] = Looked(x, windows)
+        return pooled(graph, "max", "forward", (x,), x.shape, windows), look
     best, *rest = seen(graph, x, kernel, stride, padding, dilation, out)
     place = Term(graph, graph.expand(graph.constant(0.0, x.dtype), best.shape))
     for number, other in enumerate(rest, 1):
@@ -84,6 +121,8 @@ def are_neighbours(kernel: Lengths, stride: Lengths, dilation: Lengths) -> bool:
 @rule("max_pool_backward")
 def max_pool_backward(graph: Graph, g: Value, indices: Value, space: Lengths) -> Value:
     won = graph.windows.get(indices)
+    if isinstance(won, Looked):
+        return pooled(graph, "max", "input", (won.input, g), won.input.shape, won.windows)
     if won is None or won.place.dtype != g.dtype:
         raise NoRule("indices from elsewhere, or windows that are no neighbours")
     wide = stretched(graph, g, won.kernel, space)
@@ -127,7 +166,11 @@ def avg_pool(graph: Graph, x: Value, kernel: Lengths, stride: Lengths, padding: 
     if tuple(kernel) == x.shape[2:] and prod(kernel) > MOST and x.dtype in ("f4", "f8"):
         whole = reduced(graph, "add", x, range(2, len(x.shape)), True)
         return (Term(graph, whole) / the_same(divisor)).value
-    total, *rest = seen(graph, x, kernel, stride, padding, (1,) * len(kernel), out)
+    windows = kernel, stride, padding, (1,) * len(kernel), out
+    if not are_slices(x, *windows):
+        whole = pooled(graph, "sum", "forward", (x,), x.shape, windows)
+        return (Term(graph, whole) / the_same(divisor)).value
+    total, *rest = seen(graph, x, *windows)
     for other in rest:
         total = total + other
     return (total / the_same(divisor)).value
@@ -136,10 +179,13 @@ def avg_pool(graph: Graph, x: Value, kernel: Lengths, stride: Lengths, padding: 
 @rule("avg_pool_backward")
 def avg_pool_backward(graph: Graph, g: Value, space: Lengths, kernel: Lengths, stride: Lengths,
                       padding: Lengths, divisor: Any) -> Value:
-    if g.dtype not in ("f4", "f8") or any(padding) or not are_neighbours(
-            kernel, stride, (1,) * len(kernel)):
-        raise NoRule("integers, padding, or windows that overlap")
-    share = Term(graph, g) / the_same(divisor)
+    if g.dtype not in ("f4", "f8"):
+        raise NoRule("integers")
+    share, each = Term(graph, g) / the_same(divisor), (1,) * len(kernel)
+    if any(padding) or not are_neighbours(kernel, stride, each) or any(
+            n < k * o for n, k, o in zip(space, kernel, g.shape[2:], strict=True)):
+        return pooled(graph, "sum", "input", (share.value,), (*g.shape[:2], *space),
+                      (kernel, stride, padding, each, g.shape[2:]))
     return alone(None, stretched(graph, share.value, kernel, space), kernel, g.shape)
 
 

@@ -1,4 +1,4 @@
-"""Matrix products and convolutions as stages of a segment, next to loop nests: same context, pool.
+"""Matrix products, convolutions, pools as stages of a segment, next to loops: same context, pool.
 
 A factor may be an array or a view of one, as long as its rows or its columns lie side by side.
 Large products with no small side are called from Python, between drivers (`matmul_choice`).
@@ -13,7 +13,7 @@ from math import prod
 from typing import Any, NamedTuple
 
 from kkori.codegen.blueprint import WORK_TO_SHARE
-from kkori.codegen.convolution import Convolution
+from kkori.codegen.convolution import Convolution, Pool
 from kkori.codegen.emit import Emitted
 from kkori.codegen.graph import Value
 from kkori.codegen.matrices import matrices_of
@@ -128,6 +128,32 @@ def emit_convolution(name: str, value: Value, buffers: Buffers, target: Target,
     return Emitted(name, text, conv.extent, grain, conv.work, True), parts, scratch
 
 
+def emit_pool(name: str, value: Value, buffers: Buffers, target: Target,
+              place: int) -> tuple[Emitted, dict[str, str], int]:
+    """The same for a pool with windows that overlap or are padded, or its gradient."""
+    pool, scalar = value.attr, LLVM_TYPES[value.dtype]
+    arrays = value.args[0], value.args[-1]
+    channels, parts, scratch = pooled(target, scalar, pool, *(
+        strides_of(arg, buffers) for arg in arrays))
+    places = [buffers.places[part] for part in (*arrays, value)] + [place]
+    text = around(name, channels, places, scratch, ())
+    return Emitted(name, text, pool.windows.extent, 1, 2 * pool.windows.work, True), parts, scratch
+
+
+@functools.lru_cache(maxsize=KERNELS)
+def pooled(target: Target, scalar: str, pool: Pool, a: Any,
+           b: Any) -> tuple[str, dict[str, str], int]:
+    """The function that all pools of one kind share, as for convolutions."""
+    from kkori.codegen.pool_kernels import Pooled, emit, scratch_bytes
+    from kkori.codegen.text import Module
+    given, module = Pooled(pool, scalar, a, b), Module(target)
+    windows = pool.windows
+    numbers = (windows.batch, windows.channels, *chain(*windows[4:-1]), *a, *b)
+    name = f"pool.{pool.what}.{windows.way}.{scalar}." + ".".join(map(str, numbers))
+    emit(module, name, given)
+    return name, module.parts(), scratch_bytes(given, target)
+
+
 def strides_of(value: Value, buffers: Buffers) -> tuple[int, int, int, int]:
     """Of an array of images; those of lines are images of height 1."""
     strides = buffers.strides.get(value, contiguous_strides(value.shape))
@@ -181,5 +207,5 @@ def around(name: str, rows: str, places: list[int], scratch: int, sizes: tuple[i
                       f"{listed}ptr %scratch, ptr null)", "  ret void", "}"])
 
 
-EMIT = {"dot": emit_product, "batch": emit_batch, "conv": emit_convolution,
+EMIT = {"dot": emit_product, "batch": emit_batch, "conv": emit_convolution, "pool": emit_pool,
         "gather": emit_gather, "scatter": emit_scatter}

@@ -54,14 +54,27 @@ def max_pool_array(input: Any, kernel: Any, stride: Any, padding: Any, dilation:
     for k, (_, part) in enumerate(slices(kernel, stride, dilation, out)):
         seen = x[part]
         if best is None:
-            best, number = seen.copy(), np.zeros(seen.shape, np.int64)
+            best = seen.copy()
+            number = np.broadcast_to(first_places(kernel, stride, padding, dilation, out),
+                                     seen.shape).copy()
             continue
         number[seen > best] = k
         np.maximum(best, seen, out=best)
     if input.dtype.kind == "f" and np.isnan(best).any():
         seen = columns(x, kernel, stride, dilation, out)
-        number = np.argmax(seen.reshape(*seen.shape[:2], -1, *out), 2)
+        number = np.where(np.isnan(best), np.argmax(seen.reshape(*seen.shape[:2], -1, *out), 2),
+                          number)
     return best, flat_places(number, space, kernel, stride, padding, dilation, out)
+
+
+def first_places(kernel: Any, stride: Any, padding: Any, dilation: Any, out: Any) -> Any:
+    """The first place of each window that is no padding: where all are -inf, it is the largest."""
+    found: Any = np.zeros((), np.int64)
+    for d, k in enumerate(kernel):
+        outside = np.maximum(padding[d] - np.arange(out[d]) * stride[d], 0)
+        first = -(-outside // dilation[d])
+        found = found * k + first.reshape((-1, *(1,) * (len(kernel) - 1 - d)))
+    return found
 
 
 def stretched(input: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, out: Any,

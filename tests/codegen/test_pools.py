@@ -17,6 +17,7 @@ from kkori.codegen import target
 from kkori.codegen.graph import Graph, check
 from kkori.codegen.program import Program, Spec, Step
 from kkori.codegen.segment import build
+from kkori.core.threads import get_num_threads, set_num_threads
 from kkori.ops.table import TABLE
 
 ODD = [np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, 1.0, 1e-40]
@@ -51,7 +52,7 @@ def largest(x, g, kernel, stride, padding, dilation):
     dims = len(kernel)
     windows = kernel, stride, padding, dilation, g.shape[2:]
     row = f"max_pool{dims}d_with_indices"
-    with flushing():
+    with flushing(), np.errstate(invalid="ignore"):
         best, places = TABLE[row].array(x, *windows)
         back = TABLE["max_pool_backward"].array(g, places, x.shape[2:])
     steps = [Step(row, given(("input", 0), *windows), (0, 1), (spec(best), spec(places))),
@@ -139,16 +140,95 @@ def test_indices_that_somebody_wants_are_computed_by_the_array_rule_alone():
         assert compared(largest, shape, kernel) == 1
 
 
-@pytest.mark.parametrize("pool, rest, values, gradients", [
-    (largest, ((3, 3), (2, 2)), 0, 2), (largest, ((2, 2), (2, 2), None, (2, 2)), 0, 2),
-    (largest, ((2, 2), (3, 3)), 0, 2), (largest, ((3, 3), (3, 3), ONE), 1, 2),
-    (largest, ((5, 5),), 1, 2), (average, ((3, 3), (2, 2)), 0, 1),
-    (average, ((3, 3), (3, 3), ONE), 1, 1), (average, ((5, 5),), 1, 0)])
-def test_what_has_no_loops_is_left_to_array_rules(pool, rest, values, gradients):
-    """Padding, many places; where gradients are wanted, windows that overlap or lie apart."""
-    shape = 2, 3, 11, 13
-    assert compared(pool, shape, *rest, wanted=[3 if pool is largest else 0]) == values
-    assert compared(pool, shape, *rest, wanted=[0, 2] if pool is largest else [1]) == gradients
+TWO = (2, 2)
+KERNELS = {  # windows that overlap, lie apart, are padded, or have many places
+    "a stem": ((2, 3, 12, 14), (3, 3), TWO, ONE), "overlap": ((2, 3, 11, 13), (3, 3), TWO),
+    "at every pixel": ((2, 2, 7, 6), (3, 3), ONE, ONE), "apart": ((2, 3, 11, 13), TWO, (3, 3)),
+    "neighbours": ((2, 3, 11, 13), (3, 3), (3, 3), ONE), "many places": ((1, 2, 21, 25), (5, 5)),
+    "a line": ((2, 3, 1, 40), (1, 3), (1, 2), (0, 1)), "sides differ": (
+        (2, 2, 9, 14), (2, 3), (3, 1), (1, 0)), "wide": ((1, 2, 20, 133), (3, 3), ONE, ONE),
+    "small": ((3, 40, 2, 2), (3, 3), TWO, ONE),
+    "nearly all is padding": ((2, 2, 3, 1), (4, 2), TWO, (2, 1)),
+    "large": ((2, 1, 40, 40), (11, 11), (4, 4), (5, 5))}
+SPREAD = {"spread": ((2, 3, 11, 13), TWO, TWO, None, TWO), "spread and padded": (
+    (2, 2, 12, 11), (3, 2), (1, 2), TWO, (2, 3))}
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("odd", [False, True], ids=["ordinary", "odd"])
+@pytest.mark.parametrize("name", [*KERNELS, *SPREAD])
+def test_windows_that_overlap_or_are_padded(name, odd, dtype):
+    form = {**KERNELS, **SPREAD}[name]
+    for order in "CF":
+        how = {"dtype": dtype, "odd": odd, "order": order}
+        assert compared(largest, *form, **how, wanted=[0, 2, 3]) == 0
+        assert compared(largest, *form, **how, wanted=[3]) == 0
+        if name in KERNELS:
+            assert compared(average, *form, **how) == 0
+
+
+@pytest.mark.parametrize("there", target.FAMILIES)
+@pytest.mark.parametrize("name", KERNELS)
+def test_these_on_every_target(name, there):
+    here = target.named(there)
+    if here.runs_here:
+        compared(largest, *KERNELS[name], wanted=[0, 2], there=here)
+        compared(average, *KERNELS[name], there=here)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_windows_of_nothing_but_the_smallest_number(dtype):
+    """The first of a window's pixels is the largest, not the padding before it."""
+    x, g = np.full((1, 2, 5, 6), -np.inf, dtype), numbers((1, 2, 3, 3), dtype, False, 1)
+    x[0, 1, 3:] = np.nan
+    steps, (best, places, back, _) = largest(x, g, (3, 3), TWO, ONE, ONE)
+    assert places[0, 0].tolist() == [[0, 1, 3], [6, 7, 9], [18, 19, 21]]
+    segment = build(Program(inputs=[spec(x), spec(g)], steps=steps, outputs=[0, 2]))
+    assert not segment.plan.calls
+    for found, expected in zip(segment.run([x, g], []), (best, back), strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_windows_that_reach_beyond_the_end():
+    """As with `ceil_mode`: there are more windows than fit."""
+    x, g = numbers((2, 3, 8, 10), "f4", True), numbers((2, 3, 4, 5), "f4", True, 1)
+    for pool in (largest, average):
+        steps, values = pool(x, g, (3, 3), TWO, (0, 0), ONE)
+        wanted = [0, 2] if pool is largest else [0, 1]
+        segment = build(Program(inputs=[spec(x), spec(g)], steps=steps, outputs=wanted))
+        assert not segment.plan.calls
+        for number, found in zip(wanted, segment.run([x, g], []), strict=True):
+            np.testing.assert_allclose(found, values[number], 1e-6)
+
+
+def test_who_computes_it_changes_no_bit():
+    threads = get_num_threads()
+    x, g = (np.random.default_rng(0).standard_normal(shape).astype("f4")
+            for shape in ((8, 40, 56, 56), (8, 40, 28, 28)))
+    for pool, wanted in ((largest, [0, 2]), (average, [0, 1])):
+        steps, _ = pool(x, g, (3, 3), TWO, ONE, ONE)
+        segment = build(Program(inputs=[spec(x), spec(g)], steps=steps, outputs=wanted))
+        assert segment.plan.shared, "too little work to share: the test shows nothing"
+        runs = []
+        try:
+            for count in (1, 2, 3):
+                set_num_threads(count)
+                runs.append([found.copy() for found in segment.run([x, g], [])])
+        finally:
+            set_num_threads(threads)
+        for one, other in itertools.product(runs[:1], runs[1:]):
+            assert all(map(np.array_equal, one, other))
+
+
+@pytest.mark.parametrize("pool, form, values, gradients", [
+    (largest, ((2, 2, 5, 6, 7), (2, 2, 2), ONE + (1,)), 0, 2),
+    (largest, ((2, 2, 5, 6, 7), (2, 2, 2), TWO + (2,), ONE + (1,)), 1, 2),
+    (average, ((2, 2, 5, 6, 7), (2, 2, 2), ONE + (1,)), 0, 1),
+    (average, ((2, 2, 5, 6, 7), (2, 2, 2), TWO + (2,), ONE + (1,)), 1, 1)])
+def test_what_has_no_loops_is_left_to_array_rules(pool, form, values, gradients):
+    """Volumes with padding; where gradients are wanted, with windows that overlap."""
+    assert compared(pool, *form, wanted=[3 if pool is largest else 0]) == values
+    assert compared(pool, *form, wanted=[0, 2] if pool is largest else [1]) == gradients
 
 
 def test_parts_of_gradients():

@@ -102,7 +102,7 @@ params, w, v = list(net.parameters()), net.weight_ih, net.bias_hh
 """, "net(x, last[:len(x)])"),
     "images": ("net rare", """\
 net = nn.Sequential(nn.Linear(2, 20), nn.Unflatten(1, (1, 4, 5)), nn.Conv2d(1, 2, (1, 2)),
-                    nn.{activation}(), nn.{pool}(2), nn.Flatten(), nn.Linear(8, 3))
+                    nn.{activation}(), nn.{pool}, nn.Flatten(), nn.Linear(8, 3))
 params, w, v = list(net.parameters()), net[0].weight, net[6].bias
 """, "net(x)"),
     "heads": ("net rare", """\
@@ -465,7 +465,8 @@ class Writer:
         self.feed = self.statement(FEEDS)
         model = model.replace("{norm}", self.random.choice(["LayerNorm", "BatchNorm1d"]))
         model = model.replace("{activation}", self.random.choice(["ReLU", "Tanh", "Sigmoid"]))
-        model = model.replace("{pool}", self.random.choice(["MaxPool2d", "AvgPool2d"]))
+        model = model.replace("{pool}", self.random.choice(
+            ["MaxPool2d(2)", "AvgPool2d(2)", "MaxPool2d(3, 2, 1)", "AvgPool2d(3, 2, 1)"]))
         model = model.replace("{branch}", self.random.choice(
             ["self.training", "h.sum() > 1", "len(x) > 4", "h.mean().item() > 0.2"]))
         model = model.replace("{tracking}", self.random.choice(

@@ -19,6 +19,9 @@ NETS = {
     "transposed": (lambda: nn.Sequential(nn.ConvTranspose2d(3, 4, 3, stride=2, output_padding=1),
                                          nn.ReLU(), nn.Conv2d(4, 1, 6), nn.Flatten()),
                    (3, 3, 3, 3)),
+    "groups": (lambda: nn.Sequential(nn.Conv2d(2, 4, 1), nn.Conv2d(4, 4, 3, 2, 1, groups=4),
+                                     nn.ReLU(), nn.Conv2d(4, 6, 2, groups=2), nn.Flatten()),
+               (3, 2, 6, 6)),
     "no bias": (lambda: nn.Sequential(nn.Conv2d(1, 3, 2, bias=False), nn.Sigmoid(), nn.Flatten()),
                 (2, 1, 4, 4)),
 }

@@ -27,7 +27,11 @@ NETS = {
         nn.Flatten(), nn.Linear(3 * 37, 5)),
     "padding, overlap": lambda: nn.Sequential(
         nn.Conv2d(1, 3, 3), nn.MaxPool2d(3, 2, 1), nn.ReLU(), nn.AvgPool2d(3, 1), nn.Flatten(),
-        nn.Linear(3 * 5 * 4, 5))}
+        nn.Linear(3 * 5 * 4, 5)),
+    "a stem": lambda: nn.Sequential(
+        nn.Conv2d(1, 3, 3, 2, 1), nn.ReLU(), nn.MaxPool2d(3, 2, 1), nn.Conv2d(3, 4, 3, 1, 1),
+        nn.AvgPool2d(3, 1, 1), nn.MaxPool2d(2, 1, ceil_mode=True), nn.Flatten(),
+        nn.Linear(4 * 3 * 3, 5))}
 
 
 @pytest.mark.parametrize("name", NETS)
