@@ -140,6 +140,9 @@ class PlaneWriter:
     def moved(self, source: Value, far: int, place: Value, apart: int, count: int) -> None:
         """Copy `count` numbers that lie `far` apart to where they lie `apart`."""
         f = self.f
+        if (far, apart) in ((2, 1), (1, 2)) and f.target.bits > 128 and count > self.lanes // 2:
+            self.seconds_moved(source, far, place, count)
+            return
         if far != 1 or apart != 1:
             with f.loop(0, count, name="each") as loop:
                 value = f.load(type_of(self.scalar), self.at(source, loop.index * far))
@@ -161,6 +164,44 @@ class PlaneWriter:
         f = self.f
         value = self.copied(f.load(self.kind, self.at(source, start), mask))
         f.store(value, self.at(place, start), mask)
+
+    def seconds_moved(self, source: Value, far: int, place: Value, count: int) -> None:
+        """The same where one side is every second number: vectors of which half is looked at.
+        Of the last one no more is touched than is there."""
+        f, lanes = self.f, self.lanes
+        move = self.gathered if far == 2 else self.scattered
+        whole = (count - 1) // lanes * lanes
+        if whole > UNROLLED * lanes:
+            with f.loop(0, whole, lanes, name="each") as loop:
+                move(source, place, loop.index, lanes, False)
+        else:
+            for start in range(0, whole, lanes):
+                move(source, place, f.constant(start, I64), lanes, False)
+        move(source, place, f.constant(whole, I64), count - whole, True)
+
+    def first(self, count: int, step: int = 1) -> Value | None:
+        """The mask of every `step`-th lane below `count`; None for all."""
+        chosen = [k < count and k % step == 0 for k in range(self.lanes)]
+        return None if all(chosen) else self.f.listed(chosen, "i1")
+
+    def gathered(self, source: Value, place: Value, start: Value, count: int, last: bool) -> None:
+        """`count` numbers from every second place; behind the last of all may be no memory."""
+        f, lanes = self.f, self.lanes
+        there = 2 * count - last
+        low = f.load(self.kind, self.at(source, start * 2), self.first(there))
+        high = f.load(self.kind, self.at(source, start * 2 + lanes), self.first(there - lanes)) if (
+            there > lanes) else low
+        value = self.copied(f.shuffle(low, high, range(0, 2 * lanes, 2)))
+        f.store(value, self.at(place, start), self.first(count))
+
+    def scattered(self, source: Value, place: Value, start: Value, count: int, last: bool) -> None:
+        """`count` numbers to every second place; what lies between stays."""
+        f, lanes = self.f, self.lanes
+        value = self.copied(f.load(self.kind, self.at(source, start), self.first(count)))
+        for half in range(1 + (2 * count > lanes)):
+            wide = f.shuffle(value, None, [(half * lanes + k) // 2 for k in range(lanes)])
+            f.store(wide, self.at(place, start * 2 + half * lanes),
+                    self.first(2 * count - half * lanes, 2))
 
     def outer(self, sums: Sequence[Value], rows: int, columns: int, left: Callable[[int], Value],
               right: Callable[[int], Value]) -> list[Value]:
