@@ -1,6 +1,6 @@
 """The graph a segment becomes: values, and what each is made of. With its spec and its checker.
 
-A `Value` is an array that may or may not ever exist. There are seventeen kinds:
+A `Value` is an array that may or may not ever exist. There are eighteen kinds:
 
     input    an array given at run time             attr: its number
     number   a float given at run time, 0-dim       attr: its number
@@ -17,6 +17,7 @@ A `Value` is an array that may or may not ever exist. There are seventeen kinds:
     reshape  the operand's elements in row-major order in another shape
     dot      a matrix product (n, k) x (k, m) that is no mere loop
     batch    matrix products (..., n, k) x (..., k, m), one for each place of the dimensions before
+    cat      the operands one behind another   attr: the dimension along which they are joined
     conv     a convolution's result, or one of its gradients   attr: its `Convolution`
     pool     a pool whose windows overlap or are padded, or its gradient    attr: its `Pool`
     gather   rows of a table, one for each index           attr: its `Lookup`
@@ -52,7 +53,7 @@ SCALARS: dict[str, tuple[int, bool]] = {
 UNORDERED = ("add", "mul", "and", "or", "eq", "ne")  # the order of operands makes no difference
 REDUCTIONS = ("add", "max", "min")
 KINDS = ("input", "number", "constant", "range", "map", "reduce", "view", "slice", "stretch",
-         "reshape", "dot", "batch", "conv", "pool", "gather", "scatter", "row")
+         "reshape", "dot", "batch", "cat", "conv", "pool", "gather", "scatter", "row")
 PARTS = ("slice", "stretch")  # elements of the operand, where only loops find them
 DTYPES = ("f4", "f8", "b1", "i8")  # what loops compute in; of integers only inputs, to be cast
 
@@ -265,6 +266,13 @@ class Graph:
         left, right = self.expand(left, (*lead, n, k)), self.expand(right, (*lead, k, m))
         return self.make("batch", (*lead, n, m), left.dtype, (left, right))
 
+    def cat(self, parts: Sequence[Value], dim: int) -> Value:
+        """One behind another along a dimension."""
+        first = parts[0].shape
+        length = sum(part.shape[dim] for part in parts)
+        return self.make("cat", (*first[:dim], length, *first[dim + 1:]), parts[0].dtype, parts,
+                         dim)
+
 
 def broadcast(shapes: Iterable[Sequence[int]]) -> tuple[int, ...]:
     """The shape that all shapes stretch to."""
@@ -367,6 +375,15 @@ def _check_batch(value: Value) -> None:
     assert value.shape[-2:] == (left.shape[-2], right.shape[-1]), value
 
 
+def _check_cat(value: Value) -> None:
+    dim = value.attr
+    assert sum(part.shape[dim] for part in value.args) == value.shape[dim], value
+    for part in value.args:
+        assert part.dtype == value.dtype and len(part.shape) == len(value.shape), value
+        assert all(n == m or k == dim for k, (n, m) in enumerate(zip(
+            part.shape, value.shape, strict=True))), value
+
+
 def _check_conv(value: Value) -> None:
     assert len(value.args) == 2 or len(value.args) == 1 and value.kind == "pool", value
     assert len({arg.dtype for arg in (*value.args, value)}) == 1, value
@@ -389,6 +406,6 @@ def _check_row(value: Value) -> None:
 _CHECKS = {"row": _check_row, "input": _check_leaf, "number": _check_leaf, "constant": _check_leaf,
            "range": _check_leaf, "map": _check_map, "reduce": _check_reduce, "view": _check_view,
            "slice": _check_slice, "stretch": _check_stretch, "reshape": _check_reshape,
-           "dot": _check_dot, "batch": _check_batch,
+           "dot": _check_dot, "batch": _check_batch, "cat": _check_cat,
            "conv": _check_conv, "pool": _check_conv,
            "gather": _check_lookup, "scatter": _check_lookup}

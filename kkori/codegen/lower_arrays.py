@@ -7,9 +7,10 @@ from math import prod
 from typing import Any
 
 from kkori.codegen.graph import Graph, Value
-from kkori.codegen.matrices import matrices_of
+from kkori.codegen.matrices import matrices_of, seen
 from kkori.codegen.rules import NoRule, convert, reduced, rule
 
+PARTS = 64  # that are joined: more are left to NumPy
 LARGE_SIDE = 256  # of a batch's matrices: a library has better ways with larger ones
 
 # Movement.
@@ -105,6 +106,24 @@ def filled(graph: Graph, x: Value, shape: Any, number: Any) -> Value:
     if x.dtype not in ("f4", "f8"):
         raise NoRule("truth values or integers")
     return graph.expand(graph.constant(float(number), x.dtype), shape)
+
+
+# Joining.
+
+@rule("cat")
+def cat(graph: Graph, dim: int, *parts: Value) -> Value:
+    """Parts are copied from where they are; what has no memory gets some."""
+    if {part.dtype for part in parts} not in ({"f4"}, {"f8"}, {"b1"}) or len(parts) > PARTS:
+        raise NoRule("integers, several types, or many parts")
+    if len(parts) == 1:
+        return parts[0]
+    return graph.cat([graph.copy(part) if seen(part, graph.strides)[0].kind in (
+        "number", "range", "stretch") else part for part in parts], dim)
+
+
+@rule("stack")
+def stack(graph: Graph, dim: int, *parts: Value) -> Value:
+    return cat(graph, dim, *(unsqueeze(graph, part, dim) for part in parts))
 
 
 # Reductions.

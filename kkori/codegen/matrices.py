@@ -8,7 +8,7 @@ from typing import NamedTuple
 from kkori.codegen.graph import Value
 from kkori.core.size import contiguous_strides
 
-__all__ = ["Matrices", "matrices_of"]
+__all__ = ["Matrices", "matrices_of", "seen"]
 
 
 class Matrices(NamedTuple):

@@ -64,13 +64,13 @@ class Native:
         self.drive(waiting, True)
 
     def product(self, name: str, value: Value) -> Emitted:
-        """A matrix product, several, or a convolution, as a stage."""
+        """A matrix product, several, a convolution, or parts joined, as a stage."""
         emit = EMIT[value.kind]
         stage, parts, scratch = emit(name, value, self.buffers, self.target, self.places)
         self.helpers.update(parts)
         if scratch:
             self.scratch.append((self.places, scratch))
-            self.places += 1
+        self.places += 1
         return stage
 
     def add(self, stage: Emitted) -> Run:

@@ -16,6 +16,7 @@ from kkori.codegen.blueprint import WORK_TO_SHARE
 from kkori.codegen.convolution import Convolution, Pool
 from kkori.codegen.emit import Emitted
 from kkori.codegen.graph import Value
+from kkori.codegen.joins import emit_join
 from kkori.codegen.matrices import matrices_of
 from kkori.codegen.scalars import LLVM_TYPES
 from kkori.codegen.tables import emit_gather, emit_scatter
@@ -208,4 +209,4 @@ def around(name: str, rows: str, places: list[int], scratch: int, sizes: tuple[i
 
 
 EMIT = {"dot": emit_product, "batch": emit_batch, "conv": emit_convolution, "pool": emit_pool,
-        "gather": emit_gather, "scatter": emit_scatter}
+        "cat": emit_join, "gather": emit_gather, "scatter": emit_scatter}

@@ -99,7 +99,7 @@ def looks_right(found: Any, step: Step) -> bool:
 FIXED_SHAPE = frozenset((
     "max_unpool", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d",
     "adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d",
-    "baddbmm", "addbmm", "cat", "stack",
+    "baddbmm", "addbmm",
     "block_diag", "select_backward", "select_scatter", "slice_backward", "slice_scatter", "unfold",
     "unfold_backward", "diagonal", "diagonal_backward", "diagonal_scatter", "diag_embed", "trace",
     "gather", "scatter", "scatter_add", "scatter_reduce", "index_put",

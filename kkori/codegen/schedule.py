@@ -41,7 +41,7 @@ COST = {"div": 4, "sqrt": 6, "exp": 14, "log": 18, "log1p": 20, "expm1": 20, "ta
 LIMIT = 80
 FEW = 4  # a sum of so many terms needs no loop; so many outer turns are written one by one
 # Kinds of values that no loop nest computes.
-CALLED = ("dot", "batch", "conv", "pool", "gather", "scatter", "reshape", "row")
+CALLED = ("dot", "batch", "cat", "conv", "pool", "gather", "scatter", "reshape", "row")
 SEEN_THROUGH = ("view", *PARTS)  # kinds of values that are found in their operand
 
 
@@ -76,7 +76,8 @@ class Nest:
 
 
 class Call:
-    """A matrix product, a reshape that has to copy, a row without loops: between the nests."""
+    """What no loops compute, between the nests: a matrix product, parts joined, a reshape that has
+    to copy, a row without loops."""
 
     def __init__(self, value: Value) -> None:
         self.value = value

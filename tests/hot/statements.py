@@ -116,6 +116,8 @@ r = {H}.diagonal()
 {H} = torch.einsum("ij,j->ij", {H}, {B})
 {H} = torch.cat([{H}[:1], {H}[1:] * {f}])
 {H} = torch.stack([{H}, {H} * 2]).mean(0)
+{H} = torch.cat([torch.zeros(len({H}), 1), {H}.tanh(), {C}], 1)[:, 1:4]
+{H} = torch.stack([one * {f} for one in {H}.unbind(1)], 1)
 {H} = ({H} - {H}.mean(0)) / ({H}.var(0) + 1).sqrt()
 {H} = {H} * ({H} > 0)
 {H} = F.relu({H}, inplace=True)
