@@ -102,8 +102,8 @@ r = {H}.diagonal()
 {H} = torch.where({H} > 0, {H}, {H} * 0.1)
 {H} = F.softmax({H}, 1)
 {H} = {H} + {B}[t]
-{H} = F.embedding(t, {H}[:3]) * {f}
-{H} = {H} + {H}[:3].index_select(0, t)
+{H} = F.embedding(t, {H}[:3]) * {f} if len({H}) > 2 else {H}
+{H} = {H} + {H}[:3].index_select(0, t) if len({H}) > 2 else {H}
 {C} = {C} * {H}[(t + 1) % 3, t][:, None]
 {H} = F.leaky_relu({H}, 0.2)
 {H} = F.linear({H}, torch.eye(3, dtype={H}.dtype) * 0.5, {B})

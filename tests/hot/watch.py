@@ -103,7 +103,7 @@ class Log:
                  if frame.filename.startswith("program")]
         if isinstance(error, UnboundLocalError):
             lines = lines[:-1]
-        self.add(("error", type(error).__name__, ADDRESS.sub("0x", str(error)), lines))
+        self.add(("error", type(error).__name__, ("text", ADDRESS.sub("0x", str(error))), lines))
 
 
 def facts_of(tensor: Any) -> Any:
