@@ -43,6 +43,8 @@ opt = torch.optim.Adam(net.parameters(), lr=0.01, eps=1e-2)
 kept = []
 """
 NUMBER = re.compile(r"(-?\d+\.\d*(?:e[-+]?\d+)?|\b(?:nan|inf)\b)")
+LATE = ("all elements of input should be", "index out of range", "is out of bounds for dimension")
+WHERE = re.compile(r"\n  at [^\n]*")
 ADDRESS = re.compile(r"0x[0-9a-f]{6,}")
 MARGIN, DISTURBED = 2, 3  # how much further than noise rounding may go; how often that is tried
 TOLERANCE = {"torch.float32": 1e-5, "torch.float64": 1e-9}
@@ -97,13 +99,17 @@ class Log:
         """An exception: its type, text, and the lines of the program that it came through.
 
         Where a name has no value yet, CPython 3.11 gives the line before, too, once the code has
-        run a few times; in threads that depends on who came first.
+        run a few times; in threads that depends on who came first. And errors that depend on
+        numbers may come at a later line (docs/how-it-runs.md).
         """
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__)
                  if frame.filename.startswith("program")]
+        text = ADDRESS.sub("0x", str(error))
         if isinstance(error, UnboundLocalError):
             lines = lines[:-1]
-        self.add(("error", type(error).__name__, ("text", ADDRESS.sub("0x", str(error))), lines))
+        if any(words in text for words in LATE):
+            text, lines = WHERE.sub("", text), []
+        self.add(("error", type(error).__name__, ("text", text), lines))
 
 
 def facts_of(tensor: Any) -> Any:
