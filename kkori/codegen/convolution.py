@@ -79,6 +79,16 @@ class Pool(NamedTuple):
     what: str
     windows: Convolution
 
+    @property
+    def work(self) -> int:
+        """Comparisons or additions, and what is around them."""
+        return 2 * self.windows.work
+
+    @property
+    def extent(self) -> int:
+        """How many pieces there are for threads: channels of all images."""
+        return self.windows.extent
+
 
 class Planes(NamedTuple):
     """Where an image's channels lie: [phase][channel][row][column]."""

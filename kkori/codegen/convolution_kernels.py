@@ -22,8 +22,8 @@ from kkori.codegen.matmul_plan import cover
 from kkori.codegen.target import Target
 from kkori.codegen.text import FLOATING, I64, PTR, VOID, Function, Module, Value, type_of
 
-__all__ = ["ARGUMENTS", "Given", "PlaneWriter", "Strides", "emit", "grain", "pieces",
-           "scratch_bytes"]
+__all__ = ["ARGUMENTS", "Given", "PlaneWriter", "Strides", "emit", "grain",
+           "in_cache_lines", "pieces", "room", "scratch_bytes", "vectors_of"]
 
 ARGUMENTS = (("a", PTR), ("b", PTR), ("c", PTR), ("begin", I64), ("end", I64), ("scratch", PTR),
              ("extra", PTR))
@@ -55,7 +55,22 @@ def scratch_bytes(given: Given, target: Target) -> int:
     """Memory that a call needs besides, in whole cache lines."""
     given = of_one_group(given)
     kind = _Weight if given.conv.way == "weight" else _Pixels
-    return -(-kind.scratch(given, target) * FLOATING[given.scalar] // 64) * 64
+    return in_cache_lines(kind.scratch(given, target), given.scalar)
+
+
+def in_cache_lines(count: int, scalar: str) -> int:
+    """Bytes of so many numbers, in whole cache lines."""
+    return -(-count * FLOATING[scalar] // 64) * 64
+
+
+def room(length: int, lanes: int) -> int:
+    """Numbers in planes of this length, and what is read behind them."""
+    return -(-length // 16) * 16 + 2 * lanes
+
+
+def vectors_of(part: Part, lying: Planes, lanes: int) -> int:
+    """How long a part's line is, in vectors."""
+    return -(-part.line(lying) // lanes)
 
 
 def grain(given: Given, target: Target) -> int:
@@ -251,19 +266,18 @@ class _Pixels(PlaneWriter):
         """Channels, and vectors of the line, of a tile."""
         lanes, conv = target.lanes(given.scalar), given.conv
         lying = planes(conv)
-        along = max(-(-part.line(lying) // lanes) for part in parts(conv))
+        along = max(vectors_of(part, lying, lanes) for part in parts(conv))
         return best((conv.rows, along), target)
 
     @staticmethod
     def room(given: Given, target: Target) -> int:
         """Numbers in the planes, and what is read behind them."""
-        lying, lanes = planes(given.conv), target.lanes(given.scalar)
-        return -(-lying.length // 16) * 16 + 2 * lanes
+        return room(planes(given.conv).length, target.lanes(given.scalar))
 
     @staticmethod
     def scratch(given: Given, target: Target) -> int:
         lying, lanes = planes(given.conv), target.lanes(given.scalar)
-        longest = max(-(-part.line(lying) // lanes) * lanes for part in parts(given.conv))
+        longest = lanes * max(vectors_of(part, lying, lanes) for part in parts(given.conv))
         return _Pixels.room(given, target) + _Pixels.tile(given, target)[0] * longest
 
     def write(self) -> None:
@@ -287,7 +301,7 @@ class _Pixels(PlaneWriter):
         table = self.listed(f"taps{number}", [
             place for tap in part.taps
             for place in (tap.offset, tap.place[0] * self.down + tap.place[1] * self.across)])
-        length, rows = -(-part.line(self.planes) // self.lanes), self.conv.rows
+        length, rows = vectors_of(part, self.planes, self.lanes), self.conv.rows
         sizes, tall = pieces(length, self.vectors), pieces(rows, self.rows)
         f, zero = self.f, self.f.constant(0, I64)
 
@@ -376,7 +390,7 @@ class _Weight(PlaneWriter):
     def line(given: Given, target: Target) -> int:
         """The length of a line, up to a whole vector."""
         lanes, conv = target.lanes(given.scalar), given.conv
-        return -(-parts(conv)[0].line(planes(conv)) // lanes) * lanes
+        return lanes * vectors_of(parts(conv)[0], planes(conv), lanes)
 
     @staticmethod
     def group(given: Given, target: Target) -> int:
@@ -389,7 +403,7 @@ class _Weight(PlaneWriter):
     def room(given: Given, target: Target) -> int:
         """Numbers in the planes of a group of images, and what is read behind them."""
         length = planes(given.conv).length * _Weight.group(given, target)
-        return -(-length // 16) * 16 + 2 * target.lanes(given.scalar)
+        return room(length, target.lanes(given.scalar))
 
     @staticmethod
     def scratch(given: Given, target: Target) -> int:

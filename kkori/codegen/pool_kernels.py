@@ -20,7 +20,16 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from kkori.codegen.convolution import Part, Planes, Pool, copies, parts, planes
-from kkori.codegen.convolution_kernels import ARGUMENTS, Given, PlaneWriter, Strides, pieces
+from kkori.codegen.convolution_kernels import (
+    ARGUMENTS,
+    Given,
+    PlaneWriter,
+    Strides,
+    in_cache_lines,
+    pieces,
+    room,
+    vectors_of,
+)
 from kkori.codegen.matmul_plan import cover
 from kkori.codegen.target import Target
 from kkori.codegen.text import FLOATING, I32, I64, VOID, Function, Module, Value, type_of
@@ -50,20 +59,10 @@ def scratch_bytes(given: Pooled, target: Target) -> int:
     """Memory that a call needs besides, in whole cache lines."""
     conv, lanes = given.pool.windows.one, target.lanes(given.scalar)
     seen = conv._replace(way="forward")
-    lengths = [room(planes(one), lanes) for one in (seen, conv, conv)]
-    numbers = sum(lengths) + max(line(part, planes(one), lanes)
-                                 for one in (seen, conv) for part in parts(one))
-    return -(-numbers * FLOATING[given.scalar] // 64) * 64
-
-
-def room(lying: Planes, lanes: int) -> int:
-    """Numbers in planes, and what is read behind them."""
-    return -(-lying.length // 16) * 16 + 2 * lanes
-
-
-def line(part: Part, lying: Planes, lanes: int) -> int:
-    """How long a part's line is, up to a whole vector."""
-    return -(-part.line(lying) // lanes) * lanes
+    lengths = [room(planes(one).length, lanes) for one in (seen, conv, conv)]
+    longest = max(vectors_of(part, planes(one), lanes)
+                  for one in (seen, conv) for part in parts(one))
+    return in_cache_lines(sum(lengths) + lanes * longest, given.scalar)
 
 
 class _Pool(PlaneWriter):
@@ -74,7 +73,7 @@ class _Pool(PlaneWriter):
         self.seen = self.conv._replace(way="forward")
         self.is_max = given.pool.what == "max"
         self.input = planes(self.seen)
-        self.lines = self.at(self.memory, room(self.input, self.lanes))
+        self.lines = self.at(self.memory, room(self.input.length, self.lanes))
 
     def channels(self, body: Callable[[Value], None]) -> None:
         """One after the other."""
@@ -90,7 +89,7 @@ class _Pool(PlaneWriter):
     def along(self, part: Part, lying: Planes,
               tile: Callable[[int, Value], Sequence[Value]]) -> None:
         """Write ``tile(vectors, where)`` into the lines, for all of a part's line."""
-        f, count = self.f, line(part, lying, self.lanes) // self.lanes
+        f, count = self.f, vectors_of(part, lying, self.lanes)
 
         def body(vectors: int, start: Value) -> None:
             where = start * self.lanes
@@ -112,7 +111,7 @@ class _Result(_Pool):
 
     def write(self) -> None:
         outside = float("-inf") if self.is_max else 0.0
-        self.cleared(self.memory, room(self.input, self.lanes), outside)
+        self.cleared(self.memory, room(self.input.length, self.lanes), outside)
         self.channels(self.channel)
 
     def channel(self, number: Value) -> None:
@@ -150,8 +149,8 @@ class _Gradient(_Pool):
         super().__init__(f, given)
         self.whole_numbers = self.kind.integer
         self.grad = self.lines
-        self.winners = self.at(self.grad, room(self.planes, self.lanes))
-        self.lines = self.at(self.winners, room(self.planes, self.lanes))
+        self.winners = self.at(self.grad, room(self.planes.length, self.lanes))
+        self.lines = self.at(self.winners, room(self.planes.length, self.lanes))
         self.as_keys = False
         bits = 8 * FLOATING[self.scalar] - 1
         self.sign, self.most = bits, (1 << bits) - 1
@@ -160,9 +159,9 @@ class _Gradient(_Pool):
         f = self.f
         if self.is_max:
             low = f.constant(-self.most - 1, self.whole_numbers)
-            with f.loop(0, room(self.input, self.lanes), self.lanes, name="clear") as loop:
+            with f.loop(0, room(self.input.length, self.lanes), self.lanes, name="clear") as loop:
                 f.store(low, self.at(self.memory, loop.index))
-        self.cleared(self.grad, 2 * room(self.planes, self.lanes))
+        self.cleared(self.grad, 2 * room(self.planes.length, self.lanes))
         self.channels(self.channel)
 
     def channel(self, number: Value) -> None:

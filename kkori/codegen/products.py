@@ -118,32 +118,21 @@ def place_of(f: Any, number: Any, lead: Sequence[int], steps: Sequence[int], sta
     return found
 
 
-def emit_convolution(name: str, value: Value, buffers: Buffers, target: Target,
-                     place: int) -> tuple[Emitted, dict[str, str], int]:
-    """The same for a convolution."""
-    conv, scalar = value.attr, LLVM_TYPES[value.dtype]
-    images, parts, scratch, grain = convolution(target, scalar, conv, *(
-        strides_of(arg, buffers) for arg in value.args))
-    places = [buffers.places[part] for part in (*value.args, value)] + [place]
-    text = around(name, images, places, scratch, ())
-    return Emitted(name, text, conv.extent, grain, conv.work, True), parts, scratch
-
-
-def emit_pool(name: str, value: Value, buffers: Buffers, target: Target,
-              place: int) -> tuple[Emitted, dict[str, str], int]:
-    """The same for a pool with windows that overlap or are padded, or its gradient."""
-    pool, scalar = value.attr, LLVM_TYPES[value.dtype]
-    arrays = value.args[0], value.args[-1]
-    channels, parts, scratch = pooled(target, scalar, pool, *(
-        strides_of(arg, buffers) for arg in arrays))
+def emit_images(name: str, value: Value, buffers: Buffers, target: Target,
+                place: int) -> tuple[Emitted, dict[str, str], int]:
+    """The same for a convolution, or for a pool with windows that overlap or are padded, or their
+    gradients."""
+    given, arrays = value.attr, (value.args[0], value.args[-1])
+    images, parts, scratch, grain = IMAGES[value.kind](
+        target, LLVM_TYPES[value.dtype], given, *(strides_of(arg, buffers) for arg in arrays))
     places = [buffers.places[part] for part in (*arrays, value)] + [place]
-    text = around(name, channels, places, scratch, ())
-    return Emitted(name, text, pool.windows.extent, 1, 2 * pool.windows.work, True), parts, scratch
+    text = around(name, images, places, scratch, ())
+    return Emitted(name, text, given.extent, grain, given.work, True), parts, scratch
 
 
 @functools.lru_cache(maxsize=KERNELS)
 def pooled(target: Target, scalar: str, pool: Pool, a: Any,
-           b: Any) -> tuple[str, dict[str, str], int]:
+           b: Any) -> tuple[str, dict[str, str], int, int]:
     """The function that all pools of one kind share, as for convolutions."""
     from kkori.codegen.pool_kernels import Pooled, emit, scratch_bytes
     from kkori.codegen.text import Module
@@ -152,7 +141,7 @@ def pooled(target: Target, scalar: str, pool: Pool, a: Any,
     numbers = (windows.batch, windows.channels, *chain(*windows[4:-1]), *a, *b)
     name = f"pool.{pool.what}.{windows.way}.{scalar}." + ".".join(map(str, numbers))
     emit(module, name, given)
-    return name, module.parts(), scratch_bytes(given, target)
+    return name, module.parts(), scratch_bytes(given, target), 1
 
 
 def strides_of(value: Value, buffers: Buffers) -> tuple[int, int, int, int]:
@@ -208,5 +197,6 @@ def around(name: str, rows: str, places: list[int], scratch: int, sizes: tuple[i
                       f"{listed}ptr %scratch, ptr null)", "  ret void", "}"])
 
 
-EMIT = {"dot": emit_product, "batch": emit_batch, "conv": emit_convolution, "pool": emit_pool,
+IMAGES: dict[str, Any] = {"conv": convolution, "pool": pooled}
+EMIT = {"dot": emit_product, "batch": emit_batch, "conv": emit_images, "pool": emit_images,
         "cat": emit_join, "gather": emit_gather, "scatter": emit_scatter}
