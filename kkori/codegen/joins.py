@@ -9,7 +9,6 @@ places along the first dimension, and of each part what lies there.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
 from contextlib import ExitStack
 from math import prod
 from typing import Any
@@ -17,7 +16,7 @@ from typing import Any
 from kkori.codegen.blueprint import WORK_TO_SHARE
 from kkori.codegen.emit import Emitted
 from kkori.codegen.graph import Value
-from kkori.codegen.matrices import seen
+from kkori.codegen.matrices import merged, seen
 from kkori.codegen.scalars import LLVM_TYPES
 from kkori.codegen.target import Target
 from kkori.codegen.writer import Buffers
@@ -28,7 +27,7 @@ __all__ = ["emit_join"]
 WORK = 4  # to read a number and to write it, in additions
 KINDS = 64  # of copies, whose texts are kept for the next program
 
-Axis = tuple[int, int, int]  # a length, and how far a step goes there and here
+Axis = tuple[int, ...]  # a length, and how far a step goes there and here
 
 
 def emit_join(name: str, value: Value, buffers: Buffers, target: Target,
@@ -45,7 +44,7 @@ def emit_join(name: str, value: Value, buffers: Buffers, target: Target,
         for part in value.args:
             array, start, steps = seen(part, buffers.strides)
             there = contiguous_strides(value.shape)
-            axes = list(zip(part.shape, there, steps, strict=True))
+            axes: list[Axis] = list(zip(part.shape, there, steps, strict=True))
             if several:
                 first = axes.pop(lead)
                 limits = [within(f, bound, begun, first[0]) if value.attr == lead else bound
@@ -79,19 +78,6 @@ def within(f: Any, bound: Any, begun: int, length: int) -> Any:
     place = bound - begun
     place = f.select(place < 0, 0, place)
     return f.select(place < length, place, length)
-
-
-def merged(axes: Iterable[Axis]) -> list[Axis]:
-    """Without lengths of 1, neighbours that are like one as one."""
-    found: list[Axis] = []
-    for axis in axes:
-        length, there, here = axis
-        if length == 1:
-            continue
-        if found and found[-1][1:] == (length * there, length * here):
-            axis = found.pop()[0] * length, there, here
-        found.append(axis)
-    return found
 
 
 def way(axis: Axis, scalar: str) -> str:

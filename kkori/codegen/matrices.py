@@ -1,14 +1,14 @@
-"""Batches of matrices where they are: views and slices of an array, by start and strides."""
+"""Matrices, rows and parts where they are: views and slices of an array, by start and strides."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from kkori.codegen.graph import Value
 from kkori.core.size import contiguous_strides
 
-__all__ = ["Matrices", "matrices_of", "seen"]
+__all__ = ["Matrices", "matrices_of", "merged", "offset", "seen"]
 
 
 class Matrices(NamedTuple):
@@ -54,3 +54,27 @@ def seen(value: Value, strides: Mapping[Value, tuple[int, ...]]) -> tuple[Value,
             if dimension is not None:
                 steps[dimension] = step
     return array, start, steps
+
+
+def merged(axes: Iterable[tuple[int, ...]]) -> list[tuple[int, ...]]:
+    """Axes as (length, step, ...) without those of length 1, neighbours that are walked through
+    like one as one."""
+    found: list[tuple[int, ...]] = []
+    for axis in axes:
+        length, *steps = axis
+        if length == 1:
+            continue
+        if found and list(found[-1][1:]) == [length * step for step in steps]:
+            axis = found.pop()[0] * length, *steps
+        found.append(axis)
+    return found
+
+
+def offset(f: Any, axes: Sequence[tuple[int, ...]], number: Any, start: int) -> Any:
+    """Text for where the element with this number is, counted in order along axes (length, step).
+    """
+    found = f.constant(start, number.type)
+    for length, step in axes[:0:-1]:
+        found = found + f.operate("u%", number, length) * step
+        number = f.operate("u/", number, length)
+    return found + number * axes[0][1] if axes else found

@@ -7,7 +7,6 @@ Large products with no small side are called from Python, between drivers (`matm
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
 from itertools import chain
 from math import prod
 from typing import Any, NamedTuple
@@ -17,7 +16,7 @@ from kkori.codegen.convolution import Convolution, Pool
 from kkori.codegen.emit import Emitted
 from kkori.codegen.graph import Value
 from kkori.codegen.joins import emit_join
-from kkori.codegen.matrices import matrices_of
+from kkori.codegen.matrices import matrices_of, merged, offset
 from kkori.codegen.scalars import LLVM_TYPES
 from kkori.codegen.tables import emit_gather, emit_scatter
 from kkori.codegen.target import Target
@@ -99,23 +98,15 @@ def emit_batch(name: str, value: Value, buffers: Buffers, target: Target,
         with f.loop(begin, end, name="matrix") as loop:
             one = f.settled(loop.index)
             apart = (left.apart, right.apart, contiguous_strides(value.shape)[:-2])
-            moved = [f.offset(array, place_of(f, one, lead, steps, start), scalar)
-                     for array, steps, start in zip(arrays, apart, (left.start, right.start, 0),
-                                                    strict=True)]
+            ways = [merged(zip(lead, steps, strict=True)) for steps in apart]
+            places = [offset(f, way, one, start) for way, start in zip(
+                ways, (left.start, right.start, 0), strict=True)]
+            moved = [f.offset(*pair, scalar) for pair in zip(arrays, places, strict=True)]
             sizes = [f.constant(size, I64) for size in (0, m, n, k, left.stride, right.stride, n)]
             f.call(rows, VOID, *moved, *sizes, own, Name("null", PTR, f))
         f.ret()
     return Emitted(name, next(iter(module.parts().values())), count, 1, count * m * n * k,
                    True), parts, scratch
-
-
-def place_of(f: Any, number: Any, lead: Sequence[int], steps: Sequence[int], start: int) -> Any:
-    """Where matrix `number` of a batch begins."""
-    found = f.constant(start, number.type)
-    for length, step in zip(reversed(lead), reversed(steps), strict=True):
-        found = found + f.operate("u%", number, length) * step
-        number = f.operate("u/", number, length)
-    return found
 
 
 def emit_images(name: str, value: Value, buffers: Buffers, target: Target,

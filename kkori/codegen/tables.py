@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from kkori.codegen.emit import Emitted
 from kkori.codegen.graph import Value
-from kkori.codegen.matrices import seen
+from kkori.codegen.matrices import merged, offset, seen
 from kkori.codegen.scalars import LLVM_TYPES
 from kkori.codegen.target import Target
 from kkori.codegen.writer import Buffers
@@ -42,35 +42,24 @@ class Lookup(NamedTuple):
 
 
 class Places(NamedTuple):
-    """An array, where in it `value` begins, and its dimensions: (length, step), innermost first,
-    those in one that are walked through as if they were."""
+    """An array, where in it `value` begins, and its dimensions: (length, step), those in
+    one that are walked through as if they were."""
 
     array: Value
     start: int
-    dims: tuple[tuple[int, int], ...]
+    dims: list[tuple[int, ...]]
 
 
 def places_of(value: Value, strides: Strides, count: int) -> Places:
     """Where the first `count` dimensions of a value go."""
     array, start, steps = seen(value, strides)
-    return Places(array, start, merged(value.shape[:count], steps[:count]))
-
-
-def merged(shape: Sequence[int], steps: Sequence[int]) -> tuple[tuple[int, int], ...]:
-    """Dimensions innermost first, without those of length 1, neighbours in one."""
-    found: list[tuple[int, int]] = []
-    for length, step in zip(reversed(shape), reversed(steps), strict=True):
-        if found and step == found[-1][0] * found[-1][1]:
-            found[-1] = found[-1][0] * length, found[-1][1]
-        elif length != 1:
-            found.append((length, step))
-    return tuple(found)
+    return Places(array, start, merged(zip(value.shape[:count], steps[:count], strict=True)))
 
 
 def is_compact(value: Value, strides: Strides, count: int) -> bool:
     """Whether what is behind the first `count` dimensions lies side by side."""
     array, _, steps = seen(value, strides)
-    rest = merged(value.shape[count:], steps[count:])
+    rest = merged(zip(value.shape[count:], steps[count:], strict=True))
     return array.kind not in ("number", "constant", "range", "stretch") and (
         not rest or len(rest) == 1 and rest[0][1] == 1)
 
@@ -120,7 +109,7 @@ def emit_scatter(name: str, value: Value, buffers: Buffers, target: Target, plac
             here = f.settled(loop.index)
             at = place_in_order(f, number(here), lengths, lookup.wraps)
             with when(f, is_own(f, at, begin, end, lookup.padding)):
-                one = f.offset(added, offset(f, source, here), scalar)
+                one = f.offset(added, offset(f, source.dims, here, source.start), scalar)
                 other = f.offset(out, at * width, scalar)
 
                 def add(kind: Any, part: Any) -> None:
@@ -154,17 +143,8 @@ def numbers(f: Any, indices: Sequence[Value], buffers: Buffers,
     from kkori.codegen.text import I64
     ways = [places_of(index, buffers.strides, len(index.shape)) for index in indices]
     arrays = [load(way.array) for way in ways]
-    return lambda here: [f.load(I64, f.offset(array, offset(f, way, here), "i64"))
+    return lambda here: [f.load(I64, f.offset(array, offset(f, way.dims, here, way.start), "i64"))
                          for array, way in zip(arrays, ways, strict=True)]
-
-
-def offset(f: Any, places: Places, number: Any) -> Any:
-    """Where in its array the element with this number lies, counted in order."""
-    found = f.constant(places.start, number.type)
-    for length, step in places.dims[:-1]:
-        found = found + f.operate("u%", number, length) * step
-        number = f.operate("u/", number, length)
-    return found + number * places.dims[-1][1] if places.dims else found
 
 
 def inside(f: Any, index: Any, length: int, wraps: bool) -> Any:
