@@ -22,6 +22,7 @@ from kkori.codegen import float_mode, target
 from kkori.codegen.assemble import compile_text
 from kkori.codegen.lowering import Program, Spec, Step
 from kkori.codegen.rules import as_run
+from kkori.core import threads
 from kkori.ops.table import TABLE
 
 KINDS = ("f4", "f8", "b1", "i8")
@@ -119,3 +120,15 @@ def results_of(row, args, like):
             return None
     found = found if isinstance(found, (tuple, list)) else (found,)
     return tuple(map(np.asarray, found))
+
+
+def by_threads(segment, arrays):
+    """What a segment gives with one, two and three threads."""
+    before, found = threads.get_num_threads(), []
+    try:
+        for count in (1, 2, 3):
+            threads.set_num_threads(count)
+            found.append([result.copy() for result in segment.run(arrays, [])])
+    finally:
+        threads.set_num_threads(before)
+    return found

@@ -5,11 +5,12 @@ import pytest
 
 pytest.importorskip("llvmlite", reason="native code is made by llvmlite")
 
+import agreement
+
 from kkori.codegen.graph import Graph
 from kkori.codegen.matrices import matrices_of
 from kkori.codegen.program import Program, Spec, Step
 from kkori.codegen.segment import build
-from kkori.core.threads import get_num_threads, set_num_threads
 
 
 def numbers(*shape, dtype=np.float32):
@@ -78,13 +79,7 @@ def test_who_computes_it_changes_no_bit():
     a, b = numbers(64, 40, 50), numbers(64, 50, 60)
     segment = check(a, b)
     assert segment.plan.shared
-    threads, found = get_num_threads(), []
-    try:
-        for count in (1, 2, 3):
-            set_num_threads(count)
-            found.append(segment.run([a, b], [])[0].copy())
-    finally:
-        set_num_threads(threads)
+    found = [results[0] for results in agreement.by_threads(segment, [a, b])]
     assert np.array_equal(found[0], found[1]) and np.array_equal(found[0], found[2])
 
 

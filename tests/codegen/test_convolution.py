@@ -5,11 +5,12 @@ import pytest
 
 pytest.importorskip("llvmlite", reason="native code is made by llvmlite")
 
+import agreement
+
 from kkori import nn
 from kkori.codegen.convolution import Convolution, copies, parts, planes
 from kkori.codegen.program import Program, Spec, Step
 from kkori.codegen.segment import build
-from kkori.core.threads import get_num_threads, set_num_threads
 from kkori.ops.table import TABLE
 
 assert nn  # it brings the rows
@@ -125,13 +126,7 @@ def test_who_computes_it_changes_no_bit(row, form):
     wanted = TABLE[row].array(*arrays, *rest)
     segment = build(program_of(row, arrays, rest, wanted))
     assert segment.plan.shared, "too little work to share: the test shows nothing"
-    threads, found = get_num_threads(), []
-    try:
-        for count in (1, 2, 3):
-            set_num_threads(count)
-            found.append(segment.run(arrays, [])[0].copy())
-    finally:
-        set_num_threads(threads)
+    found = [results[0] for results in agreement.by_threads(segment, arrays)]
     assert_close(found[0], wanted)
     assert np.array_equal(found[0], found[1]) and np.array_equal(found[0], found[2])
 

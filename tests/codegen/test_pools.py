@@ -10,6 +10,7 @@ import pytest
 
 pytest.importorskip("llvmlite")
 
+import agreement
 from agreement import flushing
 
 import kkori.nn.functional  # noqa: F401  (fills the table)
@@ -17,7 +18,6 @@ from kkori.codegen import target
 from kkori.codegen.graph import Graph, check
 from kkori.codegen.program import Program, Spec, Step
 from kkori.codegen.segment import build
-from kkori.core.threads import get_num_threads, set_num_threads
 from kkori.ops.table import TABLE
 
 ODD = [np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, 1.0, 1e-40]
@@ -202,20 +202,13 @@ def test_windows_that_reach_beyond_the_end():
 
 
 def test_who_computes_it_changes_no_bit():
-    threads = get_num_threads()
     x, g = (np.random.default_rng(0).standard_normal(shape).astype("f4")
             for shape in ((8, 40, 56, 56), (8, 40, 28, 28)))
     for pool, wanted in ((largest, [0, 2]), (average, [0, 1])):
         steps, _ = pool(x, g, (3, 3), TWO, ONE, ONE)
         segment = build(Program(inputs=[spec(x), spec(g)], steps=steps, outputs=wanted))
         assert segment.plan.shared, "too little work to share: the test shows nothing"
-        runs = []
-        try:
-            for count in (1, 2, 3):
-                set_num_threads(count)
-                runs.append([found.copy() for found in segment.run([x, g], [])])
-        finally:
-            set_num_threads(threads)
+        runs = agreement.by_threads(segment, [x, g])
         for one, other in itertools.product(runs[:1], runs[1:]):
             assert all(map(np.array_equal, one, other))
 

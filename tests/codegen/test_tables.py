@@ -5,10 +5,11 @@ import pytest
 
 pytest.importorskip("llvmlite", reason="native code is made by llvmlite")
 
+import agreement
+
 from kkori import nn
 from kkori.codegen.program import Program, Spec, Step
 from kkori.codegen.segment import build
-from kkori.core.threads import get_num_threads, set_num_threads
 from kkori.ops.table import TABLE
 
 assert nn  # it brings the rows
@@ -174,13 +175,7 @@ def test_who_computes_it_changes_no_bit(row):
         numbers(count, width), places, rows, 7, False)
     segment, arrays, wanted = built(row, args)
     assert segment.plan.shared, "too little work to share: the test shows nothing"
-    threads, found = get_num_threads(), []
-    try:
-        for number in (1, 2, 3):
-            set_num_threads(number)
-            found.append(segment.run(arrays, [])[0].copy())
-    finally:
-        set_num_threads(threads)
+    found = [results[0] for results in agreement.by_threads(segment, arrays)]
     np.testing.assert_allclose(found[0], wanted, rtol=0, atol=1e-3)
     assert np.array_equal(found[0], found[1]) and np.array_equal(found[0], found[2])
 
